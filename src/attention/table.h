@@ -1,0 +1,27 @@
+// The table of implementations: fastest first, the reference last. A new kernel is one folder and
+// one row.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "heddle/attention/attention.h"
+
+namespace heddle::attention {
+
+enum class Pass { forward, backward };
+
+struct Implementation {
+  std::string_view name;
+  bool (*applies)(const Args& args, Pass pass);
+  void (*forward)(const Args& args);
+  void (*backward)(const Args& args, const Gradients& gradients);
+};
+
+/// All rows, in the order in which they are tried.
+std::span<const Implementation> implementations();
+
+/// The scale in use: the caller's, or 1 / sqrt(E).
+double scale_of(const Args& args);
+
+}  // namespace heddle::attention
