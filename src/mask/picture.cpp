@@ -40,10 +40,10 @@ struct LegendEntry {
   std::string_view text;
 };
 constexpr std::array<LegendEntry, 4> kTileLegend{{
-    {picture::kVisible, "visible, in a full tile"},
-    {picture::kVisiblePartial, "visible, in a partial tile"},
-    {picture::kMaskedPartial, "masked, in a partial tile"},
-    {picture::kSkipped, "skipped tile: never computed"},
+    {picture::kVisible, "visible, full tile"},
+    {picture::kVisiblePartial, "visible, partial tile"},
+    {picture::kMaskedPartial, "masked, partial tile"},
+    {picture::kSkipped, "skipped tile, never computed"},
 }};
 constexpr std::array<LegendEntry, 2> kPlainLegend{
     {{picture::kVisible, "visible"}, {picture::kSkipped, "masked"}}};
@@ -69,12 +69,23 @@ struct Sheet {
   std::vector<Swatch> swatches;
   double width = 0, height = 0;  // so far, margins not counted
 
-  /// A line of text with its top at y; returns where the next line may begin.
-  double add_text(double x, double y, std::string_view line, const TextStyle& style) {
-    if (line.empty()) return y;
-    texts.push_back({x, y + style.size * 0.8, line, style});
-    width = std::max(width, x + picture::text_width(line, style.size) * (style.bold ? 1.05 : 1));
-    return y + style.size * 1.35;
+  /// Text with its top at y, broken at spaces to fit `room`; returns where the next line may begin.
+  double add_text(double x, double y, std::string_view text, const TextStyle& style, double room) {
+    const double spread = style.bold ? 1.04 : 1;
+    while (!text.empty()) {
+      size_t end = text.size();
+      while (picture::text_width(text.substr(0, end), style.size) * spread > room) {
+        const size_t space = text.substr(0, end).rfind(' ');
+        if (space == text.npos || space == 0) break;  // one long word stays whole
+        end = space;
+      }
+      texts.push_back({x, y + style.size * 0.8, text.substr(0, end), style});
+      const double used = picture::text_width(text.substr(0, end), style.size) * spread;
+      width = std::max(width, x + used);
+      text.remove_prefix(std::min(end + 1, text.size()));
+      y += style.size * 1.35;
+    }
+    return y;
   }
 };
 
@@ -85,8 +96,9 @@ double add_panels(Sheet& sheet, const Canvas& canvas, const Picture& picture, si
   double top = y;
   for (size_t i = first; i < last; ++i) {  // headings of a row share their height
     const double x = static_cast<double>(i - first) * (picture.panel_points + kPanelGap);
-    double line = sheet.add_text(x, y, picture.panels[i].title, kPanelTitle);
-    line = sheet.add_text(x, line, picture.panels[i].caption, kCaption);
+    const double room = picture.panel_points;
+    double line = sheet.add_text(x, y, picture.panels[i].title, kPanelTitle, room);
+    line = sheet.add_text(x, line, picture.panels[i].caption, kCaption, room);
     top = std::max(top, line + 3);
   }
   double bottom = top;
@@ -114,7 +126,7 @@ double add_legend(Sheet& sheet, bool tiles, double y) {
       y += kLegend.size * 1.6;
     }
     sheet.swatches.push_back({x, y, entry.color});
-    sheet.add_text(x + kSwatch + 6, y, entry.text, kLegend);
+    sheet.add_text(x + kSwatch + 6, y, entry.text, kLegend, width);
     x += width + kLegendGap;
   }
   return y + kSwatch;
@@ -128,8 +140,9 @@ Sheet layout_of(const Canvas& canvas, const Picture& picture) {
                "picture: found panels of ", picture.panel_points, " points; expected 16 … 2048");
   Sheet sheet;
   bool tiles = false;
-  double y = sheet.add_text(0, 0, picture.title, kTitle);
-  y = sheet.add_text(0, y, picture.subtitle, kSubtitle);
+  const double room = picture.across * (picture.panel_points + kPanelGap) - kPanelGap;
+  double y = sheet.add_text(0, 0, picture.title, kTitle, room);
+  y = sheet.add_text(0, y, picture.subtitle, kSubtitle, room);
   if (y > 0) y += 10;
   for (size_t first = 0; first < picture.panels.size();
        first += static_cast<size_t>(picture.across)) {

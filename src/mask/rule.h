@@ -68,11 +68,10 @@ HEDDLE_HD inline int32_t visible_rows(const MaskColumn& column, int32_t begin, i
   if (from >= end) return 0;
   const int32_t l_begin = larger(column.lts, from), l_end = smaller(column.lte, end);
   const int32_t u_begin = larger(column.uts, from), u_end = smaller(column.ute, end);
-  const int32_t masked_l = larger(l_end - l_begin, 0);
-  const int32_t masked_u = larger(u_end - u_begin, 0);
-  const int32_t both = larger(smaller(l_end, u_end) - larger(l_begin, u_begin), 0);
-  const int32_t overlap = masked_l > 0 && masked_u > 0 ? both : 0;
-  return end - from - masked_l - masked_u + overlap;
+  const int32_t in_l = larger(l_end - l_begin, 0);
+  const int32_t in_u = larger(u_end - u_begin, 0);
+  const int32_t in_both = larger(smaller(l_end, u_end) - larger(l_begin, u_begin), 0);
+  return end - from - in_l - in_u + in_both;
 }
 
 /// The exact class of the tile rows [row_begin, row_end) × keys [key_begin, key_end), also where only

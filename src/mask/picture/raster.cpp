@@ -63,7 +63,7 @@ void RasterCanvas::blend(int32_t x, int32_t y, Color color, double share) {
 
 void RasterCanvas::text(double x, double y, std::string_view line, const TextStyle& style) {
   const double size = style.size * kScale, radius = pen_width(size, style.bold) / 2;
-  const auto left = static_cast<int32_t>(x * kScale), base = to_pixel(y);
+  const int32_t left = to_pixel(x + radius / kScale), base = to_pixel(y);
   const auto width = static_cast<int32_t>(text_width(line, size) + 2 * radius) + 2;
   const int32_t top = -static_cast<int32_t>(size), bottom = static_cast<int32_t>(size / 2);
   const int32_t margin = static_cast<int32_t>(radius) + 1;

@@ -109,9 +109,10 @@ constexpr std::array<std::string_view, 95> kGlyphs = {
 };
 
 constexpr std::string_view kBox = "-0242480802";
-constexpr double kUnit = 0.12;  // of the size: a capital is 6 units high
-constexpr double kGap = 1.9;    // units between two letters
-constexpr double kSpace = 2.2;  // units, the gap not counted
+constexpr double kUnit = 0.12;  // of the size, down: a capital is 6 units high
+constexpr double kUnitAcross = 0.112;
+constexpr double kGap = 1.85;   // units between two letters
+constexpr double kSpace = 1.6;  // units, the gap not counted
 constexpr int kCurveSteps = 6;  // lines for one piece of a curve
 
 std::string_view glyph(char c) {
@@ -170,14 +171,14 @@ std::vector<Point> smooth(const std::vector<Point>& control, bool closed) {
 double text_width(std::string_view line, double size) {
   double units = 0;
   for (const char c : line) units += advance(c);
-  return line.empty() ? 0 : (units - kGap) * kUnit * size;
+  return line.empty() ? 0 : (units - kGap) * kUnitAcross * size;
 }
 
 std::vector<Stroke> text_strokes(std::string_view line, double size) {
   std::vector<Stroke> strokes;
   double left = 0;
   const auto place = [&](Point p) {
-    return Point{(left + p.x) * kUnit * size, (2 - p.y) * kUnit * size};
+    return Point{(left + p.x) * kUnitAcross * size, (2 - p.y) * kUnit * size};
   };
   for (const char c : line) {
     for_each_stroke(glyph(c), [&](char sign, const std::vector<Point>& points) {

@@ -1,0 +1,46 @@
+// The GPU's memory in a build without CUDA: there is none.
+#include "heddle/tensor/cuda.h"
+
+namespace heddle::cuda {
+
+namespace {
+
+[[noreturn]] void refuse() {
+  detail::throw_error("CUDA: this build has none. Hint: build where nvcc is, with HEDDLE_CUDA=ON");
+}
+
+}  // namespace
+
+struct CachingAllocator::State {};
+
+void check(int, const char*) {}
+int device_count() { return 0; }
+int compute_capability(int) { refuse(); }
+size_t shared_memory_per_block(int) { refuse(); }
+
+CachingAllocator::CachingAllocator(int) { refuse(); }
+CachingAllocator::~CachingAllocator() = default;
+std::shared_ptr<Buffer> CachingAllocator::allocate(size_t) { refuse(); }
+size_t CachingAllocator::held() const { return 0; }
+void CachingAllocator::trim() {}
+
+Allocator& pinned_allocator() { refuse(); }
+
+Context::Context(int device) : Context(device, nullptr) {}
+Context::Context(int device, StreamHandle)
+    : device_(device), owns_stream_(false), memory_(device) {}
+Context::~Context() { static_cast<void>(owns_stream_); }
+void Context::synchronize() const {}
+
+Event::Event() { refuse(); }
+Event::~Event() { static_cast<void>(event_); }
+void Event::record(StreamHandle) {}
+void Event::wait_in(StreamHandle) const {}
+double Event::milliseconds_since(const Event&) const { return 0; }
+
+void copy(const Tensor&, const Tensor&, StreamHandle) { refuse(); }
+void zero(const Tensor&, StreamHandle) { refuse(); }
+Tensor to_gpu(const Tensor&, Context&) { refuse(); }
+Tensor to_host(const Tensor&, Context&) { refuse(); }
+
+}  // namespace heddle::cuda
