@@ -1,0 +1,58 @@
+# Compiler, linker and warning settings for every target of Heddle.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Release, RelWithDebInfo or Debug" FORCE)
+endif()
+
+if(NOT PROJECT_IS_TOP_LEVEL)
+  return() # the including project chooses its own output folders, linker and flags
+endif()
+
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib)
+# A prefix that the loader does not search still works: the binary finds the library beside itself.
+set(CMAKE_INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+
+find_program(HEDDLE_CCACHE ccache)
+mark_as_advanced(HEDDLE_CCACHE)
+if(HEDDLE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${HEDDLE_CCACHE})
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${HEDDLE_CCACHE})
+endif()
+
+find_program(HEDDLE_LLD ld.lld)
+mark_as_advanced(HEDDLE_LLD)
+if(HEDDLE_LLD)
+  add_link_options($<$<LINK_LANGUAGE:CXX>:-fuse-ld=lld>)
+endif()
+
+add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wall$<SEMICOLON>-Wextra$<SEMICOLON>-Wpedantic$<SEMICOLON>-Wshadow>)
+if(HEDDLE_WERROR)
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+endif()
+if(HEDDLE_NATIVE)
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-march=native>)
+endif()
+
+if(HEDDLE_SANITIZE)
+  set(flags -fsanitize=${HEDDLE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  if(HEDDLE_SANITIZE MATCHES "unsigned-integer-overflow")
+    list(APPEND flags -fsanitize-ignorelist=${PROJECT_SOURCE_DIR}/fuzz/sanitize_ignore.txt)
+  endif()
+  add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${flags}>")
+  add_link_options(-fsanitize=${HEDDLE_SANITIZE})
+  # Not _GLIBCXX_DEBUG: it changes the layout of containers that cross into the installed GoogleTest.
+  add_compile_definitions(_GLIBCXX_ASSERTIONS)
+endif()
+if(HEDDLE_LIBFUZZER)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "HEDDLE_LIBFUZZER needs clang; found ${CMAKE_CXX_COMPILER_ID}. Use --preset fuzz.")
+  endif()
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fsanitize=fuzzer-no-link>)
+endif()
