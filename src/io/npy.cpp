@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <system_error>
 #include <vector>
 
 namespace heddle::io {
@@ -316,7 +317,8 @@ class File {
   /// Without waiting, so that a pipe without a writer cannot hold the caller.
   explicit File(const std::string& path)
       : name_(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) {
-    HEDDLE_CHECK(fd_ >= 0, "npy: ", name_, ": cannot be opened: ", std::strerror(errno));
+    HEDDLE_CHECK(fd_ >= 0, "npy: ", name_,
+                 ": cannot be opened: ", std::generic_category().message(errno));
   }
   ~File() { ::close(fd_); }
   File(const File&) = delete;
@@ -324,7 +326,8 @@ class File {
 
   size_t size() const {
     struct stat status {};
-    HEDDLE_CHECK(::fstat(fd_, &status) == 0, "npy: ", name_, ": ", std::strerror(errno));
+    HEDDLE_CHECK(::fstat(fd_, &status) == 0, "npy: ", name_, ": ",
+                 std::generic_category().message(errno));
     HEDDLE_CHECK(S_ISREG(status.st_mode), "npy: ", name_, ": found ",
                  S_ISDIR(status.st_mode)    ? "a directory"
                  : S_ISFIFO(status.st_mode) ? "a pipe"
@@ -338,7 +341,8 @@ class File {
     while (bytes > 0) {
       const ssize_t got = ::pread(fd_, at, bytes, static_cast<off_t>(offset));
       if (got < 0 && errno == EINTR) continue;
-      HEDDLE_CHECK(got >= 0, "npy: ", name_, ": cannot be read: ", std::strerror(errno));
+      HEDDLE_CHECK(got >= 0, "npy: ", name_,
+                   ": cannot be read: ", std::generic_category().message(errno));
       HEDDLE_CHECK(got > 0, "npy: ", name_, ": found its end at offset ", offset, "; expected ",
                    bytes, " bytes more (was it changed while it was read?)");
       at += got;

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <fstream>
 #include <span>
 #include <string_view>
+#include <system_error>
 
 #include "heddle/mask/picture/panel.h"
 #include "heddle/mask/picture/raster.h"
@@ -173,8 +173,8 @@ void write_file(const std::string& path, const std::string& bytes) {
   std::ofstream file(path, std::ios::binary);
   file << bytes;
   file.close();
-  HEDDLE_CHECK(file.good(), "picture: cannot write '", path,
-               "': ", errno != 0 ? std::strerror(errno) : "unknown reason");
+  HEDDLE_CHECK(file.good(), "picture: cannot write '", path, "': ",
+               errno != 0 ? std::generic_category().message(errno) : std::string("unknown reason"));
 }
 
 }  // namespace

@@ -1,0 +1,260 @@
+// `heddle bench attention`: attention under the paper's mask families, skipping on and off.
+#include <malloc.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <string_view>
+
+#include "cli/bench_report.h"
+#include "cli/commands.h"
+#include "cli/lists.h"
+#include "cli/sgemm.h"
+#include "heddle/attention/table.h"
+#include "heddle/base/random.h"
+#include "heddle/base/timer.h"
+#include "heddle/mask/builders.h"
+#include "heddle/mask/families.h"
+
+namespace heddle::cli {
+
+namespace {
+
+constexpr TileShape kTile{64, 64};  // what the CPU kernels use, and what the tile figure counts
+
+struct Options {
+  std::string device = "cpu";
+  std::string families = "all";
+  std::string documents;
+  std::string lengths = "1024,8192";
+  std::string heads = "8";
+  std::string head_dims = "64";
+  std::optional<int64_t> kv_heads;
+  std::optional<int64_t> threads;
+  int64_t repeats = 3;
+  int64_t seed = 1;
+  std::string implementation;
+  bool no_dense = false;
+  std::optional<std::string> json, svg;
+};
+
+struct NamedMask {
+  std::string name;
+  ColumnMask mask;
+};
+
+std::vector<std::string> families_of(const std::string& text) {
+  std::vector<std::string> names;
+  if (text == "all") {
+    for (const std::string_view name : masks::family_names()) names.emplace_back(name);
+    return names;
+  }
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(',', at), text.size());
+    if (end > at) names.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return names;
+}
+
+std::vector<NamedMask> masks_of(const Options& options, int64_t length, int64_t kv_heads) {
+  std::vector<NamedMask> list;
+  if (options.families != "none") {
+    for (const std::string& name : families_of(options.families)) {
+      list.push_back(
+          {name, masks::family(name, length, kv_heads, static_cast<uint64_t>(options.seed))});
+    }
+  }
+  if (options.documents.empty()) return list;
+  for (const int64_t count : number_list("--documents", options.documents)) {
+    HEDDLE_CHECK(count >= 1 && count <= length, "--documents: found ", count,
+                 "; expected 1 … T = ", length);
+    masks::Lengths lengths;
+    for (int64_t d = 0; d < count; ++d) {
+      lengths.push_back(length * (d + 1) / count - length * d / count);
+    }
+    list.push_back({str(count, " causal documents"), masks::causal_document(lengths)});
+  }
+  return list;
+}
+
+Tensor random_tensor(const Shape& shape, uint64_t seed) {
+  Tensor tensor = Tensor::empty(shape, DType::f32);
+  Random random(seed);
+  for (int64_t i = 0; i < shape.elements(); ++i) {
+    tensor.data<float>()[i] = static_cast<float>(2 * random.uniform() - 1);
+  }
+  return tensor;
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+/// A line of /proc/self/status in bytes, or 0 where there is no such file.
+int64_t status_bytes(std::string_view name) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(name)) return std::atoll(line.c_str() + name.size() + 1) * 1024;
+  }
+  return 0;
+}
+
+/// Most memory that the call takes above what is in use before.
+template <typename Call>
+int64_t peak_bytes_of(const Call& call) {
+  malloc_trim(0);
+  std::ofstream("/proc/self/clear_refs") << "5\n";  // starts a new peak
+  const int64_t before = status_bytes("VmRSS");
+  call();
+  return std::max<int64_t>(status_bytes("VmHWM") - before, 0);
+}
+
+/// One case: its tensors and its measurements.
+class Measurement {
+ public:
+  Measurement(const Options& options, const NamedMask& named, BenchResult shape,
+              ThreadPool& threads)
+      : options_(options), mask_(named.mask), result_(std::move(shape)) {
+    const auto [name, length, heads, kv_heads, head_dim] =
+        std::tie(result_.mask, result_.length, result_.heads, result_.kv_heads, result_.head_dim);
+    args_.q = random_tensor({length, heads, head_dim}, 1);     // [T, H, E]
+    args_.k = random_tensor({length, kv_heads, head_dim}, 2);  // [T, K, E]
+    args_.v = random_tensor({length, kv_heads, head_dim}, 3);  // [T, K, E]
+    args_.out = Tensor::zeros({length, heads, head_dim}, DType::f32);
+    args_.lse = Tensor::zeros({heads, length}, DType::f32);
+    args_.mask = &mask_;
+    args_.threads = &threads;
+    gradients_.d_out = random_tensor(args_.out.shape(), 4);
+    gradients_.d_q = Tensor::zeros(args_.q.shape(), DType::f32);
+    gradients_.d_k = Tensor::zeros(args_.k.shape(), DType::f32);
+    gradients_.d_v = Tensor::zeros(args_.v.shape(), DType::f32);
+  }
+
+  BenchResult run() {
+    const double per_mask_head = static_cast<double>(result_.heads) / mask_.heads();
+    result_.density = mask_.density();
+    result_.visible_pairs = static_cast<double>(mask_.visible_pairs()) * per_mask_head;
+    result_.sgemm_rate = sgemm_rate(args_.threads->threads());
+    // The first call also builds the plan: that memory counts.
+    result_.peak_bytes = peak_bytes_of([&] { forward(); });
+    result_.peak_bytes = std::max(result_.peak_bytes, peak_bytes_of([&] { backward(); }));
+
+    const MaskPlan plan(mask_, kTile), dense = MaskPlan::without_skipping(mask_, kTile);
+    const TileCounts counts = plan.counts();
+    result_.tile_elements =
+        static_cast<double>(counts.full + counts.partial) * per_mask_head * kTile.rows * kTile.keys;
+    std::vector<double> on[2], off[2];
+    for (int64_t n = 0; n < options_.repeats; ++n) {  // on and off in turn: drift hits both
+      time_both(plan, on);
+      if (!options_.no_dense) time_both(dense, off);
+    }
+    result_.forward.skipping = median(on[0]);
+    result_.backward.skipping = median(on[1]);
+    if (!options_.no_dense) {
+      result_.forward.dense = median(off[0]);
+      result_.backward.dense = median(off[1]);
+    }
+    return result_;
+  }
+
+ private:
+  void forward() { attention::forward(args_, options_.implementation); }
+  void backward() { attention::backward(args_, gradients_, options_.implementation); }
+
+  void time_both(const MaskPlan& plan, std::vector<double> (&seconds)[2]) {
+    args_.plan = &plan;
+    const Timer first;
+    forward();
+    seconds[0].push_back(first.seconds());
+    const Timer second;
+    backward();
+    seconds[1].push_back(second.seconds());
+  }
+
+  const Options& options_;
+  ColumnMask mask_;
+  BenchResult result_;
+  attention::Args args_;
+  attention::Gradients gradients_;
+};
+
+void write_file(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.close();
+  HEDDLE_CHECK(file.good(), "bench: cannot write ", path);
+}
+
+/// The row of the table that the first case takes.
+std::string implementation_name(const Options& options) {
+  if (!options.implementation.empty()) return options.implementation;
+  attention::Args args;
+  args.q = Tensor::zeros({64, 1, 64}, DType::f32);
+  for (const attention::Implementation& row : attention::implementations()) {
+    if (row.applies(args, attention::Pass::backward)) return std::string(row.name);
+  }
+  return {};
+}
+
+void run(const Options& options) {
+  HEDDLE_CHECK(options.device == "cpu", "bench: device is ", options.device, "; expected cpu");
+  HEDDLE_CHECK(options.repeats >= 1, "--repeats: found ", options.repeats, "; expected 1 or more");
+  ThreadPool threads(static_cast<int>(options.threads.value_or(0)));
+  std::vector<BenchResult> results;
+  for (const int64_t length : number_list("--lengths", options.lengths)) {
+    for (const int64_t heads : number_list("--heads", options.heads)) {
+      const int64_t kv_heads = options.kv_heads.value_or(heads);
+      for (const int64_t head_dim : number_list("--head-dims", options.head_dims)) {
+        for (const NamedMask& named : masks_of(options, length, kv_heads)) {
+          const BenchResult shape{.mask = named.name,
+                                  .length = length,
+                                  .heads = heads,
+                                  .kv_heads = kv_heads,
+                                  .head_dim = head_dim,
+                                  .density = 0,
+                                  .visible_pairs = 0,
+                                  .tile_elements = 0,
+                                  .forward = {},
+                                  .backward = {}};
+          results.push_back(Measurement(options, named, shape, threads).run());
+        }
+      }
+    }
+  }
+  const std::string json = bench_json(results, implementation_name(options), threads.threads());
+  if (options.svg) write_file(*options.svg, bench_plot(results));
+  if (options.json && *options.json != "-") write_file(*options.json, json);
+  print(options.json && *options.json == "-" ? json : bench_table(results));
+}
+
+}  // namespace
+
+void add_bench_command(const Command& parent) {
+  const Command bench = parent.add_command("bench", "Measure speed and memory");
+  const Command command =
+      bench.add_command("attention", "Attention under the mask families, skipping on and off");
+  static Options options;
+  command.option("--device", options.device, "Where to run: cpu", "NAME");
+  command.option("--families", options.families, "Mask families, all or none", "LIST");
+  command.option("--documents", options.documents,
+                 "Also causal masks of so many equal documents: a sweep over densities", "LIST");
+  command.option("--lengths", options.lengths, "Tokens", "LIST");
+  command.option("--heads", options.heads, "Query heads", "LIST");
+  command.option("--kv-heads", options.kv_heads, "Key/value heads (default: as many as --heads)");
+  command.option("--head-dims", options.head_dims, "Head dimensions", "LIST");
+  command.option("--threads", options.threads, "Threads (default: one a processor)");
+  command.option("--repeats", options.repeats, "Calls to take the median of");
+  command.option("--seed", options.seed, "Of the random masks");
+  command.option("--implementation", options.implementation, "Force a row of the table", "NAME");
+  command.flag("--no-dense", options.no_dense, "Do not measure with skipping off");
+  command.option("--json", options.json, "Write JSON; - for the standard output", "FILE");
+  command.option("--svg", options.svg, "Plot time against density", "FILE");
+  command.footer(
+      "Example: heddle bench attention --families none --documents 1,2,4,8,16,32 --lengths 8192 "
+      "--svg sweep.svg");
+  command.run([] { run(options); });
+}
+
+}  // namespace heddle::cli
