@@ -151,7 +151,8 @@ std::span<const std::string_view> family_names() { return kNames; }
 ColumnMask family(std::string_view name, int64_t length, int64_t kv_heads, uint64_t seed) {
   HEDDLE_CHECK(length >= 1 && length <= kMaxMaskLength, "mask family: length is ", length,
                "; expected 1 … ", kMaxMaskLength);
-  HEDDLE_CHECK(kv_heads >= 1, "mask family: found ", kv_heads, " key/value heads; expected 1 or more");
+  HEDDLE_CHECK(kv_heads >= 1, "mask family: found ", kv_heads,
+               " key/value heads; expected 1 or more");
   std::string names;
   for (size_t i = 0; i < std::size(kNames); ++i) {
     if (kNames[i] == name) {

@@ -88,8 +88,8 @@ class RowSweep {
   std::vector<Stretch> stretches_;
 };
 
-/// Stretches of rows made into stretches of query tiles: a tile that holds rows of different classes
-/// is partial.
+/// Stretches of rows made into stretches of query tiles: a tile that holds rows of different
+/// classes is partial.
 void to_tiles(const std::vector<Stretch>& rows, int32_t tile_rows, int32_t query_length,
               std::vector<Stretch>& tiles) {
   tiles.clear();
@@ -249,6 +249,15 @@ void add_query_tiles(std::vector<Change>& changes, int32_t query_tiles, int32_t 
   }
 }
 
+void check_tile(TileShape tile) {
+  HEDDLE_CHECK(tile.rows >= 1 && tile.keys >= 1 && tile.rows <= kMaxMaskLength &&
+                   tile.keys <= kMaxMaskLength,
+               "mask plan: tile is ", tile.rows, " × ", tile.keys, "; expected 1 × 1 … ",
+               kMaxMaskLength, " × ", kMaxMaskLength);
+}
+
+int32_t tiles_of(int32_t length, int32_t tile) { return (length - 1) / std::max(tile, 1) + 1; }
+
 }  // namespace
 
 TileRuns::Iterator::Iterator(const TileRun* pool, int32_t at, int32_t left)
@@ -267,14 +276,29 @@ void TileRuns::Iterator::follow_jump() {
   if (left_ > 0 && pool_[at_].count == 0) at_ = pool_[at_].first;
 }
 
-MaskPlan::MaskPlan(const ColumnMask& mask, TileShape tile) : tile_(tile), heads_(mask.heads()) {
-  HEDDLE_CHECK(tile.rows >= 1 && tile.keys >= 1 && tile.rows <= kMaxMaskLength &&
-                   tile.keys <= kMaxMaskLength,
-               "mask plan: tile is ", tile.rows, " × ", tile.keys, "; expected 1 × 1 … ",
-               kMaxMaskLength, " × ", kMaxMaskLength);
-  query_tiles_ = (mask.query_length() - 1) / tile.rows + 1;
-  key_tiles_ = (mask.key_length() - 1) / tile.keys + 1;
+MaskPlan::MaskPlan(TileShape tile, int32_t heads, int32_t query_tiles, int32_t key_tiles)
+    : tile_(tile), heads_(heads), query_tiles_(query_tiles), key_tiles_(key_tiles) {}
 
+MaskPlan MaskPlan::without_skipping(const ColumnMask& mask, TileShape tile) {
+  check_tile(tile);
+  const int32_t query_tiles = tiles_of(mask.query_length(), tile.rows);
+  const int32_t key_tiles = tiles_of(mask.key_length(), tile.keys);
+  MaskPlan plan(tile, mask.heads(), query_tiles, key_tiles);
+  plan.skips_ = false;
+  const auto fill = [&](TileIndex& index, int32_t lists, int32_t tiles) {
+    index.runs.push_back({0, static_cast<uint32_t>(tiles), 0});
+    index.lists.assign(static_cast<size_t>(int64_t{mask.heads()} * lists), {0, 1, tiles});
+  };
+  fill(plan.by_query_, query_tiles, key_tiles);
+  fill(plan.by_key_, key_tiles, query_tiles);
+  plan.counts_.partial = int64_t{mask.heads()} * query_tiles * key_tiles;
+  return plan;
+}
+
+MaskPlan::MaskPlan(const ColumnMask& mask, TileShape tile)
+    : MaskPlan(tile, mask.heads(), tiles_of(mask.query_length(), tile.rows),
+               tiles_of(mask.key_length(), tile.keys)) {
+  check_tile(tile);
   RowSweep sweep(mask.view());
   std::vector<Stretch> stretches;  // of query tiles, for one key tile
   std::vector<Change> changes;

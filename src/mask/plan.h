@@ -1,9 +1,9 @@
-// MaskPlan: the tiles of a mask that a kernel must visit, for one tile shape. Built once a batch and
-// shared by all layers. Per query tile the live key tiles (forward), per key tile the live query
-// tiles (backward), both as runs of consecutive tiles that are all full or all partial.
+// MaskPlan: the tiles of a mask that a kernel must visit, for one tile shape. Built once a batch
+// and shared by all layers. Per query tile the live key tiles (forward), per key tile the live
+// query tiles (backward), both as runs of consecutive tiles that are all full or all partial.
 //
-// Exact: every column's visible rows enter a sweep over the rows, so a tile is skipped if and only if
-// no pair in it may look, and full if and only if every pair may.
+// Exact: every column's visible rows enter a sweep over the rows, so a tile is skipped if and only
+// if no pair in it may look, and full if and only if every pair may.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ struct TileShape {
   int32_t keys;
 };
 
-/// Consecutive live tiles [first, first + count) of one class. In storage, count == 0 is a jump: the
-/// list goes on at position `first`, in the tail of another list.
+/// Consecutive live tiles [first, first + count) of one class. In storage, count == 0 is a jump:
+/// the list goes on at position `first`, in the tail of another list.
 struct TileRun {
   int32_t first;
   uint32_t count : 31;
@@ -78,6 +78,11 @@ class MaskPlan {
  public:
   MaskPlan(const ColumnMask& mask, TileShape tile);
 
+  /// Every tile partial: the same results from the work of a dense mask, to test and to measure
+  /// what skipping saves.
+  static MaskPlan without_skipping(const ColumnMask& mask, TileShape tile);
+
+  bool skips() const { return skips_; }  ///< false without skipping
   TileShape tile() const { return tile_; }
   int32_t heads() const { return heads_; }
   int32_t query_tiles() const { return query_tiles_; }
@@ -95,8 +100,11 @@ class MaskPlan {
   int64_t bytes() const;
 
  private:
+  MaskPlan(TileShape tile, int32_t heads, int32_t query_tiles, int32_t key_tiles);
+
   const TileList& list(const TileIndex& index, int32_t tiles, int32_t head, int32_t tile) const;
 
+  bool skips_ = true;
   TileShape tile_;
   int32_t heads_;
   int32_t query_tiles_;

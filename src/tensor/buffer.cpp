@@ -45,7 +45,7 @@ Allocator& host_allocator() {
   return allocator;
 }
 
-Arena::Arena(size_t capacity) : block_(host_allocator().allocate(capacity)) {}
+Arena::Arena(size_t capacity, Allocator& from) : block_(from.allocate(capacity)) {}
 
 std::shared_ptr<Buffer> Arena::allocate(size_t bytes) {
   const size_t padding = (kHostAlignment - bytes % kHostAlignment) % kHostAlignment;

@@ -46,10 +46,10 @@ inline constexpr size_t kHostAlignment = 64;
 /// Ordinary host memory, uninitialised.
 Allocator& host_allocator();
 
-/// Memory for one step: buffers are cut from one host block and all given back by `reset`.
+/// Memory for one step: buffers are cut from one block and all given back by `reset`.
 class Arena : public Allocator {
  public:
-  explicit Arena(size_t capacity);
+  explicit Arena(size_t capacity, Allocator& from = host_allocator());
 
   /// Throws when the block is full, with the capacity that would have been enough so far.
   std::shared_ptr<Buffer> allocate(size_t bytes) override;

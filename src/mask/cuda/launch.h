@@ -1,9 +1,9 @@
 // What the host and the GPU share about masks: plain structs, and the kernels' launchers.
 //
-// Bounds are [batches, heads, key_length] of ColumnBounds. The plan of one axis is, per (batch, head,
-// tile of that axis), a row of bits over the tiles of the other axis: live, and full. Its size is
-// known before any mask is seen, so it is built on the GPU without asking the host: 2 bits a tile
-// pair, 256 KiB for 131,072 × 131,072 in tiles of 128 × 128.
+// Bounds are [batches, heads, key_length] of ColumnBounds. The plan of one axis is, per (batch,
+// head, tile of that axis), a row of bits over the tiles of the other axis: live, and full. Its
+// size is known before any mask is seen, so it is built on the GPU without asking the host: 2 bits
+// a tile pair, 256 KiB for 131,072 × 131,072 in tiles of 128 × 128.
 #pragma once
 
 #include <cstdint>
@@ -62,8 +62,8 @@ struct TileBits {
 /// Bounds as callers hold them: i32 [sets, key_length, columns], in one of FlashMask's orders.
 struct StartendColumns {
   const int32_t* data;
-  int32_t columns;   // 1: LTS; 2: LTS, LTE (causal) or LTS, UTE; 4: LTS, LTE, UTS, UTE
-  int64_t stride;    // between the entries of neighbouring keys
+  int32_t columns;  // 1: LTS; 2: LTS, LTE (causal) or LTS, UTE; 4: LTS, LTE, UTS, UTE
+  int64_t stride;   // between the entries of neighbouring keys
   int64_t set_stride;
 };
 
@@ -72,8 +72,8 @@ struct StartendColumns {
 int launch_import(const StartendColumns& from, const DeviceColumns& mask, ColumnBounds* bounds,
                   CUstream_st* stream);
 
-/// Fills words, counts and order of one axis, exactly: a tile is dead if and only if no pair in it is
-/// allowed, full if and only if all are. Returns a cudaError_t.
+/// Fills words, counts and order of one axis, exactly: a tile is dead if and only if no pair in it
+/// is allowed, full if and only if all are. Returns a cudaError_t.
 int launch_plan(const DeviceColumns& mask, TileAxis axis, const TileBits& bits,
                 CUstream_st* stream);
 

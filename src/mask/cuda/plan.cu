@@ -1,9 +1,9 @@
 // The tile plan of a mask, built on the GPU.
 //
-// A block classifies 32 query tiles × 32 key tiles: each warp takes a key tile at a time, each lane a
-// query tile. The least and greatest of each bound over the key tile settle most tiles; where they do
-// not, the lane counts the visible rows of every column. Then one warp a tile counts its live tiles,
-// and each tile finds its rank by comparing its count with all others of its set.
+// A block classifies 32 query tiles × 32 key tiles: each warp takes a key tile at a time, each lane
+// a query tile. The least and greatest of each bound over the key tile settle most tiles; where
+// they do not, the lane counts the visible rows of every column. Then one warp a tile counts its
+// live tiles, and each tile finds its rank by comparing its count with all others of its set.
 #include "heddle/mask/cuda/launch.h"
 
 #include <cuda_runtime_api.h>

@@ -11,16 +11,16 @@ struct LiveTile {
   bool partial;  // some pair in it is not allowed: test every element
 };
 
+/// Holds little, as kernels that walk have no register to spare: the bits stay with the caller.
 class TileWalk {
  public:
   __device__ TileWalk(const TileBits& bits, int set, int tile)
-      : words_(bits.words + (static_cast<int64_t>(set) * bits.tiles + tile) * bits.words_per_tile),
-        end_(bits.words_per_tile) {}
+      : list_((set * bits.tiles + tile) * bits.words_per_tile) {}
 
-  __device__ LiveTile next() {
+  __device__ LiveTile next(const TileBits& bits) {
     while (word_.live == 0) {
-      if (++at_ >= end_) return {-1, false};
-      word_ = words_[at_];
+      if (++at_ >= bits.words_per_tile) return {-1, false};
+      word_ = bits.words[list_ + at_];
     }
     const int bit = __ffs(static_cast<int>(word_.live)) - 1;
     word_.live &= word_.live - 1;
@@ -28,8 +28,7 @@ class TileWalk {
   }
 
  private:
-  const TileWord* words_;
-  int end_;
+  int list_;
   int at_ = -1;
   TileWord word_{0, 0};
 };

@@ -1,0 +1,47 @@
+// DeviceMask: a ColumnMask, or the masks of a batch of equally long sequences, on a GPU, with the
+// live tiles that kernels walk. Made once and shared by all layers and steps; building it queues a
+// few kernels and never waits for the GPU.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "heddle/mask/cuda/launch.h"
+#include "heddle/mask/mask.h"
+#include "heddle/mask/plan.h"
+#include "heddle/tensor/cuda.h"
+
+namespace heddle {
+
+class DeviceMask {
+ public:
+  /// One mask for all sequences.
+  DeviceMask(const ColumnMask& mask, cuda::Context& context);
+
+  /// One mask a sequence, all of one shape, causality, offset and number of heads.
+  DeviceMask(const std::vector<const ColumnMask*>& masks, cuda::Context& context);
+
+  /// `bounds` and the rest as they are, already on the GPU; the memory is the caller's.
+  DeviceMask(const cuda::DeviceColumns& columns, cuda::Context& context);
+
+  const cuda::DeviceColumns& columns() const { return columns_; }
+
+  /// The live tiles of one axis. Built when first asked for, on the context's stream, and kept.
+  const cuda::TileBits& tiles(cuda::TileAxis axis, TileShape shape);
+
+  int64_t bytes() const;  ///< GPU memory of the bounds and all plans so far
+
+ private:
+  struct Plan {
+    cuda::TileAxis axis;
+    cuda::TileBits bits;
+    Tensor memory;
+  };
+
+  cuda::Context* context_;
+  Tensor bounds_;  // i32 [batches, heads, key_length, 4], or undefined when the caller's
+  cuda::DeviceColumns columns_;
+  std::vector<std::unique_ptr<Plan>> plans_;
+};
+
+}  // namespace heddle

@@ -1,0 +1,19 @@
+// Masks on a GPU in a build without CUDA: there is none, and making one says so.
+#include "heddle/mask/device_mask.h"
+
+namespace heddle {
+
+DeviceMask::DeviceMask(const ColumnMask& mask, cuda::Context& context)
+    : DeviceMask(std::vector<const ColumnMask*>{&mask}, context) {}
+DeviceMask::DeviceMask(const std::vector<const ColumnMask*>&, cuda::Context& context)
+    : DeviceMask(cuda::DeviceColumns{}, context) {}
+DeviceMask::DeviceMask(const cuda::DeviceColumns& columns, cuda::Context& context)
+    : context_(&context), columns_(columns) {
+  cuda::pinned_allocator();  // throws
+  static_cast<void>(context_);
+}
+
+const cuda::TileBits& DeviceMask::tiles(cuda::TileAxis, TileShape) { return plans_.back()->bits; }
+int64_t DeviceMask::bytes() const { return 0; }
+
+}  // namespace heddle
