@@ -8,6 +8,12 @@ namespace heddle::attention::cpu {
 template <typename V, int R, int N>
 struct Block {
   typename V::Vec at[R][N];
+
+  void clear() {
+    for (int r = 0; r < R; ++r) {
+      for (int n = 0; n < N; ++n) at[r][n] = V::set(0.0f);
+    }
+  }
 };
 
 /// Where the left operand's element (row, depth) lies.

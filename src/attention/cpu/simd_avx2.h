@@ -1,4 +1,5 @@
-// Eight floats in an AVX2 register. The vocabulary of all simd_*.h: Vec also has + − × ÷ of its own.
+// Eight floats in an AVX2 register. The vocabulary of all simd_*.h: Vec also has + − × ÷ of its
+// own.
 #pragma once
 
 #include <immintrin.h>
@@ -16,6 +17,7 @@ struct Avx2 {
   static void store(float* to, Vec a) { _mm256_storeu_ps(to, a); }
   static Vec set(float a) { return _mm256_set1_ps(a); }
   static Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }  ///< a·b + c
+  static float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
   /// The larger one; b where either is NaN.
   static Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
@@ -42,6 +44,13 @@ struct Avx2 {
   static Vec count_from(int32_t first) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_set1_epi32(first), lane));
+  }
+
+  /// a0 b0 a1 b1 … over both vectors.
+  static void zip(Vec a, Vec b, Vec& low, Vec& high) {
+    const Vec even = _mm256_unpacklo_ps(a, b), odd = _mm256_unpackhi_ps(a, b);
+    low = _mm256_permute2f128_ps(even, odd, 0x20);
+    high = _mm256_permute2f128_ps(even, odd, 0x31);
   }
 };
 

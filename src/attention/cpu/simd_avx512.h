@@ -16,6 +16,7 @@ struct Avx512 {
   static void store(float* to, Vec a) { _mm512_storeu_ps(to, a); }
   static Vec set(float a) { return _mm512_set1_ps(a); }
   static Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+  static float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
   static Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
   static Vec abs(Vec a) { return _mm512_abs_ps(a); }
 
@@ -34,6 +35,13 @@ struct Avx512 {
   static Vec count_from(int32_t first) {
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     return _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_set1_epi32(first), lane));
+  }
+
+  static void zip(Vec a, Vec b, Vec& low, Vec& high) {
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+    low = _mm512_permutex2var_ps(a, first, b);
+    high = _mm512_permutex2var_ps(a, second, b);
   }
 };
 

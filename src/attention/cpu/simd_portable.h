@@ -22,6 +22,7 @@ struct Portable {
   static void store(float* to, Vec a) { std::memcpy(to, &a, sizeof a); }
   static Vec set(float a) { return Vec{a, a, a, a}; }
   static Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
+  static float fma(float a, float b, float c) { return a * b + c; }
   static Vec max(Vec a, Vec b) { return a > b ? a : b; }
   static Vec abs(Vec a) { return reinterpret_cast<Vec>(reinterpret_cast<Bits>(a) & 0x7fffffffu); }
   static Vec exponent(Vec a) { return reinterpret_cast<Vec>(reinterpret_cast<Bits>(a) << 23); }
@@ -39,6 +40,11 @@ struct Portable {
 
   static Vec count_from(int32_t first) {
     return __builtin_convertvector((Words{first, first + 1, first + 2, first + 3}), Vec);
+  }
+
+  static void zip(Vec a, Vec b, Vec& low, Vec& high) {
+    low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
   }
 };
 

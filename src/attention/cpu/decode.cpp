@@ -1,0 +1,253 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "heddle/attention/cpu/cpu.h"
+#include "heddle/attention/cpu/problem.h"
+
+namespace heddle::attention::cpu {
+
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+/// 64 keys that some row sees.
+struct KeyBlock {
+  int32_t key;
+  bool full;
+};
+
+/// Blocks of keys that some row of the mask's head sees, rising.
+std::vector<KeyBlock> live_blocks(const Problem& problem, int32_t mask_head) {
+  const MaskView& mask = problem.mask;
+  const uint64_t all = (uint64_t{1} << mask.query_length) - 1;
+  std::vector<KeyBlock> blocks;
+  Words words;
+  for (int32_t n = 0; n * kTileKeys < mask.key_length; ++n) {
+    const Tile tile = problem.tile(0, n);
+    visible_rows_of_keys(mask, mask_head, tile, words);
+    uint64_t any = 0, every = all;
+    for (int j = 0; j < tile.keys; ++j) {
+      any |= words[static_cast<size_t>(j)];
+      every &= words[static_cast<size_t>(j)];
+    }
+    if (any != 0) blocks.push_back({tile.key, every == all});
+  }
+  return blocks;
+}
+
+/// How rows and keys are cut. A tile holds the rows of several heads of a group, one head after the
+/// other; with ALiBi, whose distances must run along the lanes, of one.
+struct Layout {
+  Layout(const Problem& problem, const Kernels& kernels)
+      : rows(problem.mask.query_length),
+        heads_per_tile(problem.args.alibi_slopes.defined()
+                           ? 1
+                           : std::min<int64_t>(kTileRows / rows, problem.group())),
+        tiles((problem.group() + heads_per_tile - 1) / heads_per_tile) {
+    const int tile_rows = static_cast<int>(heads_per_tile) * rows;
+    const int panel = kernels.panel(tile_rows);
+    padded_rows = (tile_rows + panel - 1) / panel * panel;
+    tile_floats = padded_rows * (2 + int64_t{problem.value_dim()});
+    // About 64 items in all; more than 1 MB of partial results would not pay for itself.
+    constexpr int64_t kItems = 64, kPartFloats = int64_t{1} << 18;
+    const int64_t room = kPartFloats / (problem.kv_heads() * tiles * tile_floats);
+    parts = std::max<int64_t>(1, std::min((kItems - 1) / problem.kv_heads() + 1, room));
+  }
+
+  int rows;  // Tq
+  int64_t heads_per_tile;
+  int64_t tiles;  // of one key/value head
+  int64_t padded_rows;
+  int64_t tile_floats;  // max [rows], sum [rows], out [rows, Ev] in panels
+  int64_t parts;        // of the keys of one key/value head
+};
+
+/// The running softmax of one tile over one part of the keys.
+struct Partial {
+  Partial(float* memory, const Layout& layout)
+      : max(memory), sum(max + layout.padded_rows), out(sum + layout.padded_rows) {}
+
+  float *max, *sum, *out;
+};
+
+class DecodeWorker {
+ public:
+  DecodeWorker(const Problem& problem, const Kernels& kernels, const Layout& layout)
+      : problem_(problem),
+        kernels_(kernels),
+        layout_(layout),
+        head_dim_(problem.head_dim()),
+        value_dim_(problem.value_dim()),
+        scratch_(kTileRows *
+                     ((layout.tiles + 2) * int64_t{head_dim_} + value_dim_ + 2 * kMaxLanes) +
+                 256),
+        rows_(scratch_.take(kTileRows * head_dim_)),
+        k_(scratch_.take(kTileKeys * head_dim_)),
+        v_(scratch_.take(kTileKeys * value_dim_)),
+        weights_(scratch_.take(kTileKeys * 2 * kMaxLanes)),
+        q_(scratch_.take(layout.tiles * kTileRows * head_dim_)) {}
+
+  /// One part of the keys of one key/value head, for all rows of its group.
+  void run(int64_t kv_head, std::span<const KeyBlock> blocks, float* memory) {
+    for (int64_t n = 0; n < layout_.tiles; ++n) {
+      pack_queries(kv_head, n);
+      const Partial partial(memory + n * layout_.tile_floats, layout_);
+      std::fill(partial.max, partial.sum, -kInfinity);
+      std::fill(partial.sum, memory + (n + 1) * layout_.tile_floats, 0.0f);
+    }
+    const Args& args = problem_.args;
+    for (size_t b = 0; b < blocks.size(); ++b) {
+      if (b + 1 < blocks.size()) {
+        const Tile next = problem_.tile(0, blocks[b + 1].key / kTileKeys);
+        prefetch_rows(args.k, kv_head, next.key, next.keys);
+        prefetch_rows(args.v, kv_head, next.key, next.keys);
+      }
+      add_block(kv_head, blocks[b], memory);
+    }
+  }
+
+ private:
+  int64_t heads_of(int64_t tile) const {
+    const int64_t first = tile * layout_.heads_per_tile;
+    return std::min(layout_.heads_per_tile, problem_.group() - first);
+  }
+  int64_t first_head(int64_t kv_head, int64_t tile) const {
+    return kv_head * problem_.group() + tile * layout_.heads_per_tile;
+  }
+
+  void pack_queries(int64_t kv_head, int64_t tile) {
+    const int64_t first = first_head(kv_head, tile), heads = heads_of(tile);
+    for (int64_t h = 0; h < heads; ++h) {
+      float* to = rows_ + h * layout_.rows * head_dim_;
+      copy_rows(problem_.args.q, first + h, 0, layout_.rows, head_dim_, to);
+    }
+    const int count = static_cast<int>(heads) * layout_.rows;
+    kernels_.pack({rows_, head_dim_, count, head_dim_}, problem_.rule(first).factor,
+                  q_ + tile * kTileRows * head_dim_);
+  }
+
+  void add_block(int64_t kv_head, const KeyBlock& block, float* memory) {
+    const Tile place = problem_.tile(0, block.key / kTileKeys);
+    const Rows k = read_rows(problem_.args.k, kv_head, place.key, place.keys, k_);
+    const Rows v = read_rows(problem_.args.v, kv_head, place.key, place.keys, v_);
+    bool careful = false;
+    if (!block.full) {
+      const auto mask_head = problem_.mask_head(kv_head * problem_.group());
+      visible_rows_of_keys(problem_.mask, mask_head, place, words_);
+      for (uint64_t& word : words_) word = repeated(word);
+      careful = !all_finite(v);
+    }
+    for (int64_t n = 0; n < layout_.tiles; ++n) {
+      const Partial partial(memory + n * layout_.tile_floats, layout_);
+      kernels_.forward({.q = q_ + n * kTileRows * head_dim_,
+                        .k = k.data,
+                        .v = v.data,
+                        .k_stride = k.stride,
+                        .v_stride = v.stride,
+                        .visible = block.full ? nullptr : words_.data(),
+                        .rows = static_cast<int>(heads_of(n)) * layout_.rows,
+                        .keys = place.keys,
+                        .head_dim = head_dim_,
+                        .value_dim = value_dim_,
+                        .distance = problem_.mask.offset - place.key,
+                        .trim = true,
+                        .careful = careful,
+                        .rule = problem_.rule(first_head(kv_head, n)),
+                        .weights = weights_,
+                        .max = partial.max,
+                        .sum = partial.sum,
+                        .out = partial.out});
+    }
+  }
+
+  /// One head's word for every head of a tile.
+  uint64_t repeated(uint64_t word) const {
+    uint64_t all = 0;
+    for (int64_t h = 0; h < layout_.heads_per_tile; ++h) all |= word << (h * layout_.rows);
+    return all;
+  }
+
+  const Problem& problem_;
+  const Kernels& kernels_;
+  const Layout& layout_;
+  int head_dim_, value_dim_;
+  Scratch scratch_;
+  float* rows_;     // [64, E]
+  float* k_;        // [64, E]
+  float* v_;        // [64, Ev]
+  float* weights_;  // [64, panel]
+  float* q_;        // [tiles, 64, E] in panels
+  Words words_;
+};
+
+/// Joins the parts of one row of one tile, in order, and writes out and lse.
+void join_row(const Problem& problem, const Kernels& kernels, const Layout& layout, int64_t head,
+              int row, const float* parts, int64_t part_stride) {
+  const Args& args = problem.args;
+  const int value_dim = problem.value_dim();
+  const int64_t in_tile = head % problem.group() % layout.heads_per_tile * layout.rows + row;
+  const int64_t heads_here = std::min(
+      layout.heads_per_tile,
+      problem.group() - head % problem.group() / layout.heads_per_tile * layout.heads_per_tile);
+  const int panel = kernels.panel(static_cast<int>(heads_here) * layout.rows);
+  const int64_t at = in_tile / panel * panel * value_dim + in_tile % panel;
+
+  double max = -kInfinity, sum = 0;
+  for (int64_t p = 0; p < layout.parts; ++p) {
+    max = std::max<double>(max, parts[p * part_stride + in_tile]);
+  }
+  const double base = max == -kInfinity ? 0 : max;  // −inf − (−inf) would be NaN
+  double out[kMaxWidth] = {};
+  for (int64_t p = 0; p < layout.parts; ++p) {
+    const float* part = parts + p * part_stride;
+    const float* part_out = part + 2 * layout.padded_rows + at;
+    const double weight = std::exp2(part[in_tile] - base);
+    sum += weight * part[layout.padded_rows + in_tile];
+    for (int e = 0; e < value_dim; ++e) out[e] += weight * part_out[e * panel];
+  }
+  const RowEnd end = end_row(max, sum, problem.sink(head));
+  float values[kMaxWidth];
+  for (int e = 0; e < value_dim; ++e) values[e] = static_cast<float>(out[e] * end.factor);
+  store_rows(values, value_dim, args.out, head, row, 1);
+  args.lse.data<float>()[head * args.lse.stride(0) + row] = end.lse;
+}
+
+}  // namespace
+
+void decode(const Args& args, const Kernels& kernels) {
+  const Problem problem(args);
+  const Layout layout(problem, kernels);
+  std::vector<std::vector<KeyBlock>> blocks;  // of each head of the mask
+  for (int32_t head = 0; head < problem.mask.heads; ++head) {
+    blocks.push_back(live_blocks(problem, head));
+  }
+  const int64_t part_floats = layout.tiles * layout.tile_floats;
+  Scratch memory(problem.kv_heads() * layout.parts * part_floats);
+  float* partials = memory.take(0);
+
+  std::vector<DecodeWorker> workers;
+  const int threads = thread_count(args.threads);
+  for (int t = 0; t < threads; ++t) workers.emplace_back(problem, kernels, layout);
+  for_each_item(args.threads, problem.kv_heads() * layout.parts, [&](int64_t index, int thread) {
+    const int64_t kv_head = index / layout.parts, part = index % layout.parts;
+    const std::span<const KeyBlock> all =
+        blocks[static_cast<size_t>(mask_head(problem.mask, static_cast<int32_t>(kv_head)))];
+    const auto cut = [&](int64_t p) {
+      return static_cast<size_t>(static_cast<int64_t>(all.size()) * p / layout.parts);
+    };
+    workers[static_cast<size_t>(thread)].run(
+        kv_head, all.subspan(cut(part), cut(part + 1) - cut(part)), partials + index * part_floats);
+  });
+  for (int64_t head = 0; head < problem.heads(); ++head) {
+    const int64_t kv_head = problem.kv_head(head);
+    const int64_t tile = head % problem.group() / layout.heads_per_tile;
+    const float* parts =
+        partials + kv_head * layout.parts * part_floats + tile * layout.tile_floats;
+    for (int row = 0; row < layout.rows; ++row) {
+      join_row(problem, kernels, layout, head, row, parts, part_floats);
+    }
+  }
+}
+
+}  // namespace heddle::attention::cpu
