@@ -1,0 +1,103 @@
+"""FlashAttention-4: flash_attn.cute of the package flash-attn-4."""
+import importlib.metadata
+
+import torch
+
+import tiles
+from peer import (Peer, bound_tables, document_ends, in_token_order, ordered, packed, tile_lists,
+                  wall_seconds)
+
+BLOCK = 128
+NATIVE = ("full", "causal", "sliding_window")
+
+
+class Fa4(Peer):
+    """flash_attn_func: its own causal and window masks, for others mask_mod with block sparsity."""
+
+    name = "fa4"
+    tier = 0
+
+    def __init__(self, native=True):
+        self.native = native
+        if not native:
+            self.name, self.tier = "fa4_mask", 3
+
+    def version(self):
+        import flash_attn.cute
+
+        assert flash_attn.cute.flash_attn_func
+        dsl = importlib.metadata.version("nvidia-cutlass-dsl")
+        return f"{importlib.metadata.version('flash-attn-4')} (nvidia-cutlass-dsl {dsl})"
+
+    def why_not(self, case):
+        return "" if self.native or case.mask.family != "full" else "needs no mask_mod"
+
+    def prepare(self, case, inputs):
+        from flash_attn.cute import flash_attn_func
+
+        seconds = {}
+        if self.native and case.mask.family in NATIVE:
+            options = {"causal": case.mask.family == "causal"}
+            if case.mask.family == "sliding_window":
+                options["window_size"] = (case.mask.scalars[0] - 1, 0)
+        else:
+            options, took = wall_seconds(lambda: mask_options(case, inputs.q.device),
+                                         inputs.q.device)
+            seconds = {"first": took}
+
+        def run(q, k, v):
+            return flash_attn_func(q, k, v, **options)[0]
+
+        return in_token_order(run, inputs, mask_seconds=seconds)
+
+
+def mask_options(case, device):
+    """flash_attn_func's arguments for a mask: the element test, its data, and both block lists."""
+    from flash_attn.cute.block_sparsity import BlockSparseTensorsTorch
+
+    import fa4_masks
+
+    def sparse(partial, full):
+        return BlockSparseTensorsTorch(*partial, *full, block_size=(BLOCK, BLOCK))
+
+    live, full = (torch.from_numpy(c).to(device)
+                  for c in tiles.tile_classes(case.mask, BLOCK, BLOCK))
+    if live.shape[1] > 1:
+        live, full = (t.repeat_interleave(case.heads // t.shape[1], 1) for t in (live, full))
+    by_key = [ordered(t.transpose(2, 3).contiguous()) for t in (live & ~full, full)]
+    options = {
+        "mask_mod": getattr(fa4_masks, case.mask.form),
+        "block_sparse_tensors": sparse(*tile_lists(case, device, BLOCK, BLOCK)),
+        "block_sparse_tensors_bwd": sparse(*by_key),
+    }
+    if case.mask.scalars:
+        options["aux_scalars"] = tuple(fa4_masks.scalar(value) for value in case.mask.scalars)
+    elif case.mask.columns is not None:
+        shape = (case.batch, case.heads, case.length)
+        options["aux_tensors"] = [t.expand(shape) for t in bound_tables(case, device)]
+    return options
+
+
+class Fa4Varlen(Peer):
+    """flash_attn_varlen_func on packed documents."""
+
+    name = "fa4_varlen"
+    tier = 0
+
+    def version(self):
+        return Fa4().version()
+
+    def why_not(self, case):
+        return "" if case.mask.documents else "not a mask of documents"
+
+    def prepare(self, case, inputs):
+        from flash_attn.cute import flash_attn_varlen_func
+
+        ends, longest = document_ends(case, inputs.q.device)
+        options = {"cu_seqlens_q": ends, "cu_seqlens_k": ends, "max_seqlen_q": longest,
+                   "max_seqlen_k": longest, "causal": case.mask.causal}
+
+        def run(q, k, v):
+            return flash_attn_varlen_func(q, k, v, **options)[0]
+
+        return packed(run, inputs)

@@ -1,0 +1,15 @@
+// The rows of the table for GPUs: they check what the kernels need, find scratch memory and a plan,
+// and fill the launch structs. In a build without CUDA they never apply.
+#pragma once
+
+#include "heddle/attention/table.h"
+
+namespace heddle::attention::cuda {
+
+/// bf16 and fp16 on a GPU from compute capability 8.0 on; E = Ev, a multiple of 8; rows aligned to
+/// 16 bytes.
+bool sm80_applies(const Args& args, Pass pass);
+void sm80_forward(const Args& args);
+void sm80_backward(const Args& args, const Gradients& gradients);
+
+}  // namespace heddle::attention::cuda

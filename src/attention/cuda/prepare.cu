@@ -1,0 +1,99 @@
+// What the backward needs before its main kernel, and what it leaves to be summed:
+//   Δ[i] = Σ_e out[i, e] · d_out[i, e]
+//   d_sink[h] = −Σ_i exp(sink[h] − lse[i]) · Δ[i]
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include "heddle/attention/cuda/launch.h"
+
+namespace heddle::attention::cuda {
+
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kThreadsPerRow = 8;  // 8 × 16 bytes: the shortest row in whole memory transactions
+
+__device__ float2 to_floats(__nv_bfloat162 pair) { return __bfloat1622float2(pair); }
+__device__ float2 to_floats(__half2 pair) { return __half22float2(pair); }
+
+template <typename T2>
+__device__ float dot8(const uint4& a, const uint4& b) {
+  const auto* x = reinterpret_cast<const T2*>(&a);
+  const auto* y = reinterpret_cast<const T2*>(&b);
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float2 left = to_floats(x[i]), right = to_floats(y[i]);
+    sum += left.x * right.x + left.y * right.y;
+  }
+  return sum;
+}
+
+template <typename T2>
+__global__ void delta_kernel(const __grid_constant__ BackwardLaunch p) {
+  const int row = static_cast<int>(blockIdx.x * kThreads + threadIdx.x) / kThreadsPerRow;
+  const int lane = static_cast<int>(threadIdx.x) % kThreadsPerRow;
+  const int head = static_cast<int>(blockIdx.y), batch = static_cast<int>(blockIdx.z);
+  const bool valid = row < p.problem.mask.query_length;
+  const auto source = [&](const Rows& rows) {
+    return reinterpret_cast<const uint4*>(static_cast<const T2*>(rows.data) +
+                                          (batch * rows.batch_stride + head * rows.head_stride +
+                                           (valid ? row : 0) * rows.row_stride) /
+                                              2);
+  };
+  const uint4 *out = source(p.out), *d_out = source(p.d_out);
+  float sum = 0;
+  for (int chunk = lane; chunk < p.problem.head_dim / 8; chunk += kThreadsPerRow) {
+    sum += dot8<T2>(out[chunk], d_out[chunk]);
+  }
+#pragma unroll
+  for (int step = 1; step < kThreadsPerRow; step *= 2) {
+    sum += __shfl_xor_sync(0xffffffffu, sum, step);
+  }
+  if (valid && lane == 0) {
+    p.delta.data[batch * p.delta.batch_stride + head * p.delta.head_stride + row] = sum;
+  }
+}
+
+/// One block a head; the order of the additions is fixed.
+__global__ void d_sinks_kernel(const __grid_constant__ BackwardLaunch p) {
+  __shared__ float shares[kThreads];
+  const int head = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
+  const float sink = p.problem.sinks[head];
+  float sum = 0;
+  for (int batch = 0; batch < p.problem.batches; ++batch) {
+    const float* lse = p.lse.data + batch * p.lse.batch_stride + head * p.lse.head_stride;
+    const float* delta = p.delta.data + batch * p.delta.batch_stride + head * p.delta.head_stride;
+    for (int row = thread; row < p.problem.mask.query_length; row += kThreads) {
+      const bool blind = lse[row] == -__builtin_huge_valf();
+      sum -= blind ? 0 : expf(sink - lse[row]) * delta[row];
+    }
+  }
+  shares[thread] = sum;
+  for (int half = kThreads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (thread < half) shares[thread] += shares[thread + half];
+  }
+  if (thread == 0) p.d_sinks[head] = shares[0];
+}
+
+}  // namespace
+
+int launch_delta(const BackwardLaunch& p) {
+  constexpr int kRows = kThreads / kThreadsPerRow;
+  const dim3 grid(static_cast<unsigned>((p.problem.mask.query_length + kRows - 1) / kRows),
+                  static_cast<unsigned>(p.problem.heads), static_cast<unsigned>(p.problem.batches));
+  if (p.problem.bf16) {
+    delta_kernel<__nv_bfloat162><<<grid, kThreads, 0, p.problem.stream>>>(p);
+  } else {
+    delta_kernel<__half2><<<grid, kThreads, 0, p.problem.stream>>>(p);
+  }
+  return cudaGetLastError();
+}
+
+int launch_d_sinks(const BackwardLaunch& p) {
+  d_sinks_kernel<<<static_cast<unsigned>(p.problem.heads), kThreads, 0, p.problem.stream>>>(p);
+  return cudaGetLastError();
+}
+
+}  // namespace heddle::attention::cuda

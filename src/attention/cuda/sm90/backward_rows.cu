@@ -1,0 +1,146 @@
+// What goes before and after the backward's main kernel, a block a query tile:
+//   prepare: the row terms lse · log2(e) and Δ = Σ_e out · d_out; dQ's sums to zero
+//   convert: dQ = scale · sums, from the order of the matrix unit's registers to rows of 16 bits
+#include "heddle/attention/cuda/sm90/backward.h"
+#include "heddle/attention/cuda/sm90/ptx.cuh"
+
+namespace heddle::attention::cuda::sm90 {
+
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kThreadsPerRow = 8;  // 8 × 16 bytes: whole memory transactions
+constexpr float kLog2E = 1.44269504088896f;
+
+__device__ float2 to_floats(__nv_bfloat162 pair) { return __bfloat1622float2(pair); }
+__device__ float2 to_floats(__half2 pair) { return __half22float2(pair); }
+
+template <typename Pair>
+__device__ float dot8(const uint4& a, const uint4& b) {
+  const auto* x = reinterpret_cast<const Pair*>(&a);
+  const auto* y = reinterpret_cast<const Pair*>(&b);
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float2 left = to_floats(x[i]), right = to_floats(y[i]);
+    sum += left.x * right.x + left.y * right.y;
+  }
+  return sum;
+}
+
+/// Rows that see nothing, or lie past the end, get lse = +∞: their P is exp2(x − ∞) = 0.
+template <typename Pair, int kRows, int kHeadDim>
+__global__ void __launch_bounds__(kThreads)
+    prepare_kernel(const __grid_constant__ BackwardParams p) {
+  const BackwardLaunch& launch = p.launch;
+  const int tile = blockIdx.x, head = blockIdx.y, batch = blockIdx.z;
+  const int length = launch.problem.mask.query_length;
+  const int64_t at = (int64_t{batch} * launch.problem.heads + head) * launch.query_tiles + tile;
+  auto* sums = reinterpret_cast<float4*>(launch.d_q_sum + at * (kRows * kHeadDim));
+#pragma unroll
+  for (int i = 0; i < kRows * kHeadDim / 4 / kThreads; ++i) {
+    sums[i * kThreads + threadIdx.x] = make_float4(0, 0, 0, 0);
+  }
+
+  float* terms = p.row_terms + at * (2 * kRows);
+  const int lane = threadIdx.x % kThreadsPerRow;
+  const auto source = [&](const Rows& rows, int row) {
+    return reinterpret_cast<const uint4*>(static_cast<const Pair*>(rows.data) +
+                                          (batch * rows.batch_stride + head * rows.head_stride +
+                                           row * rows.row_stride) / 2);
+  };
+#pragma unroll
+  for (int i = 0; i < kRows * kThreadsPerRow / kThreads; ++i) {
+    const int in_tile = (i * kThreads + threadIdx.x) / kThreadsPerRow;
+    const int row = tile * kRows + in_tile;
+    const bool valid = row < length;
+    const uint4* out = source(launch.out, valid ? row : 0);
+    const uint4* d_out = source(launch.d_out, valid ? row : 0);
+    float sum = 0;
+    for (int chunk = lane; chunk < launch.problem.head_dim / 8; chunk += kThreadsPerRow) {
+      sum += dot8<Pair>(out[chunk], d_out[chunk]);
+    }
+#pragma unroll
+    for (int step = 1; step < kThreadsPerRow; step *= 2) {
+      sum += __shfl_xor_sync(0xffffffffu, sum, step);
+    }
+    if (lane != 0) continue;
+    const RowValues& from = launch.lse;
+    const float lse =
+        valid ? from.data[batch * from.batch_stride + head * from.head_stride + row] : -INFINITY;
+    terms[in_tile] = lse == -INFINITY ? INFINITY : lse * kLog2E;
+    terms[kRows + in_tile] = valid ? sum : 0;
+    const RowValues& to = launch.delta;
+    if (valid && to.data != nullptr) {
+      to.data[batch * to.batch_stride + head * to.head_stride + row] = sum;
+    }
+  }
+}
+
+/// Half a tile's sums are [8][128 threads][4]: see wgmma.cuh for which element a thread holds. The
+/// halves are 64 rows each, or, of tiles of 64 rows, 64 columns each.
+template <typename Element, int kRows>
+__global__ void __launch_bounds__(kThreads)
+    convert_kernel(const __grid_constant__ BackwardParams p) {
+  const BackwardLaunch& launch = p.launch;
+  const int tile = blockIdx.x, head = blockIdx.y, batch = blockIdx.z;
+  const int64_t at = (int64_t{batch} * launch.problem.heads + head) * launch.query_tiles + tile;
+  const int half = threadIdx.x / 128, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
+  const auto* sums = reinterpret_cast<const float4*>(launch.d_q_sum + (at * 2 + half) * 4096) +
+                     threadIdx.x % 128;
+  const int row = tile * kRows + (kRows == 128 ? half * 64 : 0) + warp * 16 + lane / 4;
+  const int column = (kRows == 128 ? 0 : half * 64) + 2 * (lane % 4);
+  const Rows& rows = launch.d_q;
+  auto* to = static_cast<Element*>(rows.data) + batch * rows.batch_stride +
+             head * rows.head_stride + row * rows.row_stride + column;
+  const float scale = launch.problem.scale;
+#pragma unroll
+  for (int j = 0; j < 8; ++j) {
+    const float4 sum = sums[j * 128];
+    if (column + 8 * j >= launch.problem.head_dim) continue;
+    auto* pair = reinterpret_cast<uint32_t*>(to + 8 * j);
+    if (row < launch.problem.mask.query_length) {
+      *pair = pack<Element>(sum.x * scale, sum.y * scale);
+    }
+    if (row + 8 < launch.problem.mask.query_length) {
+      pair = reinterpret_cast<uint32_t*>(to + 8 * rows.row_stride + 8 * j);
+      *pair = pack<Element>(sum.z * scale, sum.w * scale);
+    }
+  }
+}
+
+dim3 a_block_a_tile(const BackwardParams& params) {
+  const Problem& problem = params.launch.problem;
+  return {static_cast<unsigned>(params.launch.query_tiles), static_cast<unsigned>(problem.heads),
+          static_cast<unsigned>(problem.batches)};
+}
+
+}  // namespace
+
+cudaError_t backward_prepare(const BackwardParams& params) {
+  const Problem& problem = params.launch.problem;
+  const auto run = [&](auto kernel) {
+    kernel<<<a_block_a_tile(params), kThreads, 0, problem.stream>>>(params);
+  };
+  if (problem.head_dim <= 64) {
+    run(problem.bf16 ? prepare_kernel<__nv_bfloat162, 128, 64> : prepare_kernel<__half2, 128, 64>);
+  } else {
+    run(problem.bf16 ? prepare_kernel<__nv_bfloat162, 64, 128> : prepare_kernel<__half2, 64, 128>);
+  }
+  return cudaGetLastError();
+}
+
+cudaError_t backward_convert(const BackwardParams& params) {
+  const Problem& problem = params.launch.problem;
+  const auto run = [&](auto kernel) {
+    kernel<<<a_block_a_tile(params), kThreads, 0, problem.stream>>>(params);
+  };
+  if (problem.head_dim <= 64) {
+    run(problem.bf16 ? convert_kernel<__nv_bfloat16, 128> : convert_kernel<__half, 128>);
+  } else {
+    run(problem.bf16 ? convert_kernel<__nv_bfloat16, 64> : convert_kernel<__half, 64>);
+  }
+  return cudaGetLastError();
+}
+
+}  // namespace heddle::attention::cuda::sm90

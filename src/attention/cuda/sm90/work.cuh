@@ -1,0 +1,115 @@
+// Which tiles a block visits: a persistent block claims one (sequence, head, tile) after another,
+// the longest first, and walks the bits of that tile's live partners.
+#pragma once
+
+#include "heddle/attention/cuda/sm90/params.h"
+
+namespace heddle::attention::cuda::sm90 {
+
+using heddle::cuda::TileWord;
+
+/// One claimed tile. `live` < 0: there is no more work.
+struct Work {
+  int32_t batch, head, kv_head;
+  int32_t mask_set;  // which bounds and which bits
+  int32_t tile;      // of the axis that the block owns
+  int32_t live;      // partners to visit
+};
+
+/// Work `item` in the order: sections of heads whose keys and values share the L2 cache; in each
+/// the tiles from the most work to the least; for each tile all heads of the section. `heads` is H
+/// or K, whichever the block's tile belongs to, and `group` the query heads behind one of its
+/// heads.
+__device__ __forceinline__ Work work_at(const Problem& p, const TileBits& bits, int32_t item) {
+  constexpr Work kNone{0, 0, 0, 0, 0, -1};
+  const int32_t group = p.heads / p.kv_heads;
+  const int32_t section = p.section * group;
+  const int32_t heads = p.batches * p.heads;
+  const int32_t first_head = item / (section * bits.tiles) * section;
+  if (first_head >= heads) return kNone;
+  const int32_t width = min(section, heads - first_head);
+  const int32_t rest = item - first_head * bits.tiles;
+  const int32_t rank = rest / width;
+  if (rank >= bits.tiles) return kNone;
+
+  const int32_t batch_head = first_head + rest - rank * width;
+  Work work;
+  work.batch = batch_head / p.heads;
+  work.head = batch_head - work.batch * p.heads;
+  work.kv_head = work.head / group;
+  work.mask_set = mask_set(p.mask, work.batch, work.kv_head);
+  work.tile = __ldg(bits.order + work.mask_set * bits.tiles + rank);
+  work.live = __ldg(bits.counts + work.mask_set * bits.tiles + work.tile);
+  return work;
+}
+
+/// Claims an item that no other block has; the first one is the block's own number. One thread.
+__device__ __forceinline__ int32_t claim(WorkQueue& queue) {
+  return static_cast<int32_t>(gridDim.x + atomicAdd(&queue.claimed, 1u));
+}
+
+/// The last block to leave zeroes the queue for the next launch. One thread.
+__device__ __forceinline__ void leave(WorkQueue& queue) {
+  __threadfence();
+  if (atomicAdd(&queue.finished, 1u) == gridDim.x - 1) queue = {0, 0};
+}
+
+struct LiveTile {
+  int32_t tile;
+  bool partial;
+};
+
+/// A warp walks the live partners of one tile from the last to the first, its lanes holding 32
+/// words of bits at a time: 1024 tiles, all there are up to 131,072 tokens.
+class TileWalk {
+ public:
+  /// This lane's word of the last 32; nothing where the tile has fewer.
+  __device__ __forceinline__ static TileWord last_words(const TileBits& bits, const Work& work) {
+    return load(bits, work, max(bits.words_per_tile - 32, 0));
+  }
+
+  __device__ __forceinline__ TileWalk(const TileBits& bits, const Work& work, TileWord last_words)
+      : begin_(max(bits.words_per_tile - 32, 0)), mine_(last_words) {
+    nonzero_ = __ballot_sync(0xffffffffu, mine_.live != 0);
+  }
+
+  /// At most as often as the tile has live partners. All lanes get the same.
+  __device__ __forceinline__ LiveTile next(const TileBits& bits, const Work& work) {
+    if (live_ == 0) {
+      while (nonzero_ == 0) {
+        const int32_t end = begin_;
+        begin_ = max(end - 32, 0);
+        mine_ = load(bits, work, begin_);
+        if (begin_ + static_cast<int>(threadIdx.x % 32) >= end) mine_ = {0, 0};
+        nonzero_ = __ballot_sync(0xffffffffu, mine_.live != 0);
+      }
+      const int lane = 31 - __clz(static_cast<int>(nonzero_));
+      nonzero_ ^= 1u << lane;
+      live_ = __shfl_sync(0xffffffffu, mine_.live, lane);
+      full_ = __shfl_sync(0xffffffffu, mine_.full, lane);
+      base_ = (begin_ + lane) * 32;
+    }
+    const int bit = 31 - __clz(static_cast<int>(live_));
+    live_ ^= 1u << bit;
+    return {base_ + bit, ((full_ >> bit) & 1u) == 0};
+  }
+
+ private:
+  __device__ __forceinline__ static TileWord load(const TileBits& bits, const Work& work,
+                                                  int32_t begin) {
+    const int32_t at = begin + static_cast<int32_t>(threadIdx.x % 32);
+    if (at >= bits.words_per_tile) return {0, 0};
+    const int64_t row = int64_t{work.mask_set} * bits.tiles + work.tile;
+    const uint2 word =
+        __ldg(reinterpret_cast<const uint2*>(bits.words + row * bits.words_per_tile + at));
+    return {word.x, word.y};
+  }
+
+  int32_t begin_;  // which word lane 0 holds
+  TileWord mine_;
+  uint32_t nonzero_;              // lanes whose words are still to be walked
+  uint32_t live_ = 0, full_ = 0;  // of the word being walked
+  int32_t base_ = 0;
+};
+
+}  // namespace heddle::attention::cuda::sm90
