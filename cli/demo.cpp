@@ -1,10 +1,12 @@
 // `heddle demo`: the twelve masks of the FlashMask paper's Figure 1 in one picture, and what each
 // of them saves at a useful length.
 #include <array>
+#include <filesystem>
 #include <string_view>
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/demo_attention.h"
 #include "cli/format.h"
 #include "cli/mask_report.h"
 #include "heddle/mask/algebra.h"
@@ -53,6 +55,8 @@ std::vector<FigureMask> figure_masks() {
 }
 
 void write_figure(const std::vector<FigureMask>& figure, const std::string& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);  // what cannot be made fails at the writing
   std::vector<MaskPlan> plans;
   for (const FigureMask& item : figure) plans.emplace_back(item.mask, kFigureTile);
   Picture picture{.title = "Twelve masks, one representation",
@@ -173,11 +177,17 @@ void add_demo_command(const Command& parent) {
       parent.add_command("demo", "Draws twelve masks in one picture and tells what they save");
   static std::string folder = ".";
   command.option("--out", folder, "folder for heddle-masks.png and heddle-masks.svg", "FOLDER");
+  static int64_t length = 4096;
+  command.option("--length", length, "tokens of the attention table");
   command.footer("Example:\n  heddle demo --out pictures");
   command.run([] {
+    HEDDLE_CHECK(length >= 1, "--length: found ", length, "; expected at least 1");
     const std::vector<FigureMask> figure = figure_masks();
     print_figure(figure);
     print_table(figure);
+    std::vector<std::string_view> families;
+    for (const FigureMask& item : figure) families.push_back(item.family);
+    print_attention_table(families, length);
     print("\n");
     write_figure(figure, folder);
   });

@@ -214,14 +214,16 @@ TEST_F(Cli, WritesPictures) {
 }
 
 TEST_F(Cli, DemoDrawsTwelveMasks) {
-  const Outcome outcome = run("demo");
+  const Outcome outcome = run("demo --length 256");
   EXPECT_EQ(outcome.code, 0) << outcome.output;
   for (const char* part : {"Sliding window", "Random eviction", "qk-sparse", "BlockMask"}) {
     EXPECT_NE(outcome.output.find(part), std::string::npos) << part;
   }
   EXPECT_EQ(read("heddle-masks.png").substr(1, 3), "PNG");
   EXPECT_NE(read("heddle-masks.svg").find("Prefix LM document"), std::string::npos);
-  expect_refused("demo --out missing", "cannot write 'missing/heddle-masks.png'");
+  expect_refused("demo --length 8 --out /dev/null/x",
+                 "cannot write '/dev/null/x/heddle-masks.png'");
+  expect_refused("demo --length 0", "--length: found 0; expected at least 1");
 }
 
 TEST_F(Cli, ReadsMasksFromFiles) {
