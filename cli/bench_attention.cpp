@@ -2,7 +2,7 @@
 #include <malloc.h>
 
 #include <algorithm>
-#include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <string_view>
 
@@ -96,7 +96,8 @@ double median(std::vector<double> values) {
 int64_t status_bytes(std::string_view name) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(name)) return std::atoll(line.c_str() + name.size() + 1) * 1024;
+    if (line.starts_with(name))
+      return std::strtoll(line.c_str() + name.size() + 1, nullptr, 10) * 1024;
   }
   return 0;
 }

@@ -96,13 +96,14 @@ namespace {
 struct Axis {
   Axis(std::vector<double> values, double first, double last) : begin(first), end(last) {
     const auto [least, most] = std::minmax_element(values.begin(), values.end());
-    low = std::floor(std::log10(*least));
-    high = std::max(std::ceil(std::log10(*most)), low + 1);
+    low = static_cast<int>(std::floor(std::log10(*least)));
+    high = std::max(static_cast<int>(std::ceil(std::log10(*most))), low + 1);
   }
   double at(double value) const {
     return begin + (std::log10(value) - low) / (high - low) * (end - begin);
   }
-  double begin, end, low, high;
+  double begin, end;
+  int low, high;  // powers of ten
 };
 
 std::string label(double x, double y, const char* anchor, const std::string& text) {
@@ -116,12 +117,12 @@ std::string grid(const Axis& x, const Axis& y) {
     text += str("<path d=\"M", fixed(x1, 1), " ", fixed(y1, 1), "L", fixed(x2, 1), " ",
                 fixed(y2, 1), "\" stroke=\"#ddd\"/>\n");
   };
-  for (double power = x.low; power <= x.high; ++power) {
+  for (int power = x.low; power <= x.high; ++power) {
     const double at = x.at(std::pow(10, power));
     line(at, y.begin, at, y.end);
     text += label(at, y.begin + 18, "middle", percent_text(std::pow(10, power)));
   }
-  for (double power = y.low; power <= y.high; ++power) {
+  for (int power = y.low; power <= y.high; ++power) {
     const double at = y.at(std::pow(10, power));
     line(x.begin, at, x.end, at);
     text += label(x.begin - 8, at + 4, "end", seconds_text(std::pow(10, power)));

@@ -35,7 +35,11 @@ if(HEDDLE_CUDA_FOUND)
   set(CMAKE_CUDA_STANDARD_REQUIRED ON)
   set(CMAKE_CUDA_EXTENSIONS OFF)
   find_package(CUDAToolkit REQUIRED)
-  set_property(GLOBAL APPEND PROPERTY JOB_POOLS cuda=2) # kernels need much memory each
+  cmake_host_system_information(RESULT cuda_jobs QUERY NUMBER_OF_LOGICAL_CORES)
+  if(cuda_jobs LESS 16)
+    set(cuda_jobs 2) # kernels need much memory each
+  endif()
+  set_property(GLOBAL APPEND PROPERTY JOB_POOLS cuda=${cuda_jobs})
 endif()
 
 # heddle_cuda_objects(name ARCH <80|90a|...> file.cu ...): compiles the files once, for one GPU

@@ -20,7 +20,7 @@ using heddle::ColumnMask;
 
 namespace {
 
-constexpr int64_t kMostElements = 4096;           // masks up to this size are checked one by one
+constexpr int64_t kMostElements = 4096;             // masks up to this size are checked one by one
 constexpr int64_t kMostColumns = int64_t{1} << 20;  // beyond, O(T) work takes the time of the rest
 
 void expect(bool condition, const char* what) {
@@ -139,7 +139,7 @@ ColumnMask from_indices(Input& input) {
     for (int64_t j = 0; j < keys; ++j) {
       const int32_t* c = indices.data<int32_t>() + (head * keys + j) * n;
       for (int64_t i = 0; i < rows; ++i) {
-        const bool masked = causal ? i < j - (keys - rows) || (i >= c[0] && (n == 1 || i < c[1]))
+        const bool masked = causal   ? i < j - (keys - rows) || (i >= c[0] && (n == 1 || i < c[1]))
                             : n == 2 ? i >= c[0] || i < c[1]
                                      : (i >= c[0] && i < c[1]) || (i >= c[2] && i < c[3]);
         expect(mask.allowed(static_cast<int32_t>(head), static_cast<int32_t>(i),
@@ -154,8 +154,9 @@ ColumnMask from_indices(Input& input) {
 ColumnMask from_picture(Input& input) {
   const int64_t heads = input.take<uint8_t>() % 3, rows = input.take<uint8_t>() % 24,
                 keys = input.take<uint8_t>() % 24;
-  heddle::Tensor picture = heads == 0 ? heddle::Tensor::zeros({rows, keys}, heddle::DType::u8)
-                                      : heddle::Tensor::zeros({heads, rows, keys}, heddle::DType::u8);
+  heddle::Tensor picture = heads == 0
+                               ? heddle::Tensor::zeros({rows, keys}, heddle::DType::u8)
+                               : heddle::Tensor::zeros({heads, rows, keys}, heddle::DType::u8);
   auto* bits = static_cast<uint8_t*>(picture.raw());
   const int64_t count = std::max<int64_t>(heads, 1) * rows * keys;
   for (int64_t at = 0; at < count; at += 8) {
@@ -182,7 +183,8 @@ ColumnMask from_parts(Input& input) {
   const auto present = input.take<uint8_t>();
   int bit = 0;
   for (std::vector<int32_t>* bound : {&parts.lts, &parts.lte, &parts.uts, &parts.ute}) {
-    const bool sane = parts.heads >= 0 && parts.heads < 40 && parts.key_length >= 0 && parts.key_length < 40;
+    const bool sane =
+        parts.heads >= 0 && parts.heads < 40 && parts.key_length >= 0 && parts.key_length < 40;
     const size_t count = sane ? static_cast<size_t>(parts.heads * parts.key_length)
                               : std::min<size_t>(input.left(), 8);
     if ((present >> bit++ & 1) != 0)
@@ -194,9 +196,9 @@ ColumnMask from_parts(Input& input) {
 void check_select_rows(const ColumnMask& mask, Input& input) {
   std::vector<int32_t> rows;
   for (auto count = input.take<uint8_t>() % 40; count > 0; --count)
-    rows.push_back(rows.empty() || input.take<uint8_t>() > 8 ? (rows.empty() ? 0 : rows.back()) +
-                                                                    input.take<uint8_t>() % 4
-                                                              : input.take<int32_t>());
+    rows.push_back(rows.empty() || input.take<uint8_t>() > 8
+                       ? (rows.empty() ? 0 : rows.back()) + input.take<uint8_t>() % 4
+                       : input.take<int32_t>());
   const ColumnMask selected = heddle::masks::select_rows(mask, rows);
   if (!is_small(mask)) return;
   for (int32_t head = 0; head < mask.heads(); ++head)

@@ -49,7 +49,7 @@ MAX_LINES = 400
 SOURCE = {".h", ".cpp", ".cu", ".cuh"}
 CODE_FOLDERS = ["src", "cli", "tests", "bench", "fuzz", "examples", "python"]
 TEXT = SOURCE | {".py", ".md", ".txt", ".cmake", ".sh", ".in", ".json", ".html", ".js"}
-SKIPPED = {".git", "build", "include", "corpus", "data", "golden", ".venv"}
+SKIPPED = {".gpu", ".git", "build", "include", "corpus", "data", "golden", ".venv"}
 
 # Product text speaks of the product: not of how, where or when it was made.
 FOREIGN_TEXT = [

@@ -21,8 +21,8 @@ fi
   "$python" -m pip install --quiet --disable-pip-version-check \
     scikit-build-core nanobind numpy ml_dtypes pytest
 
-options=(-C "build-dir=$PWD/build/python/venv" -C cmake.define.HEDDLE_CUDA=OFF)
-options+=(-C "cmake.define.HEDDLE_PREBUILT=${library:+$(realpath -s "$library")}")
+options=(--config-settings "build-dir=$PWD/build/python/venv")
+options+=(--config-settings "cmake.define.HEDDLE_PREBUILT=${library:+$(realpath -s "$library")}")
 log=build/python-install.log
 "$python" -m pip install --verbose --disable-pip-version-check --no-build-isolation --no-deps \
   "${options[@]}" . >"$log" 2>&1 || { tail -n 60 "$log" >&2; exit 1; }

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Runs clang-tidy over src/ and cli/. A file that passed is not read again until it, a header, the
-# compile command or .clang-tidy changes.
+# Runs clang-tidy over the files of src/ and cli/ that this machine compiles. A file that passed is not
+# read again until it, a header, the compile commands or .clang-tidy change.
+#   tidy.sh             all of them
+#   tidy.sh --changed   those the last five commits touched, and what is not committed
 set -euo pipefail
 cd "$(dirname "$0")/.."
 preset=dev
@@ -8,9 +10,11 @@ tidy=$(command -v clang-tidy-14 || command -v clang-tidy) || {
   echo "tidy.sh: no clang-tidy-14; type: ./run setup checks" >&2
   exit 1
 }
+commands=build/$preset/compile_commands.json
+[ -e "$commands" ] || cmake --preset $preset >/dev/null
 passed=build/$preset/tidy
 mkdir -p "$passed"
-common=$({ cat .clang-tidy build/$preset/compile_commands.json
+common=$({ cat .clang-tidy "$commands"
   find src cli -name '*.h' -print0 | sort -z | xargs -0 cat; } | sha256sum)
 
 check() { # file: prints what clang-tidy says, exit code 1 when it says something
@@ -24,6 +28,13 @@ check() { # file: prints what clang-tidy says, exit code 1 when it says somethin
 }
 export -f check
 export tidy preset passed common
-find src cli -name '*.cpp' | sort | xargs -P "$(nproc)" -I{} bash -c 'check {}' ||
+mapfile -t files < <(sed -n "s|^ *\"file\": \"$PWD/\(.*\.cpp\)\",*\$|\1|p" "$commands" | grep -E '^(src|cli)/' | sort -u)
+if [ "${1:-}" = --changed ]; then
+  base=$(git rev-parse --verify --quiet HEAD~5 || git rev-list --max-parents=0 HEAD | tail -n 1)
+  changed=$(git diff --name-only "$base"; git ls-files --others --exclude-standard)
+  mapfile -t files < <(printf '%s\n' "${files[@]}" | grep -xF "$changed")
+fi
+[ ${#files[@]} -gt 0 ] || { echo "no file to check"; exit 0; }
+printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -I{} bash -c 'check {}' ||
   { echo "tidy.sh: clang-tidy complains (above)"; exit 1; }
-echo "$(find src cli -name '*.cpp' | wc -l) files are tidy"
+echo "${#files[@]} files are tidy"

@@ -8,7 +8,7 @@ mkdir -p "$out"
 src=$root/src
 flags=(-std=c++20 -O3 -gencode=arch=compute_90a,code=sm_90a --expt-relaxed-constexpr
        -I"$root/include" -I"$root/bench/attention" "$@")
-files=("$root"/bench/attention/{lab,sm90_lab}.cu "$src"/attention/cuda/sm90/*.{cu,cpp}
+files=("$root"/bench/attention/{lab.cu,sm90_lab.cpp,sm90_times.cpp} "$src"/attention/cuda/sm90/*.{cu,cpp}
        "$src"/mask/cuda/plan.cu
        "$src"/mask/{mask,builders,families,plan,tree,intervals,algebra}.cpp
        "$src"/base/{dtype,error,half,random,threads}.cpp "$src"/tensor/{buffer,tensor}.cpp)

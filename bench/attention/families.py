@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """The mask families of the attention benchmark, each defined once.
 
-A mask is FlashMask's startend_row_indices: int32 columns [batches, heads, S, n], half-open intervals
-of query rows that may NOT see the key (LTS | LTS, LTE | LTS, UTE | LTS, LTE, UTS, UTE), or nothing
-for `full` and `causal`. Beside it stand the forms that other libraries want: the element test
-(`visible`, closed where arithmetic alone says it), document lengths and the window.
+A mask is FlashMask's startend_row_indices: int32 columns [batches, heads, S, n], half-open
+intervals of query rows that may NOT see the key (LTS | LTS, LTE | LTS, UTE | LTS, LTE, UTS, UTE),
+or nothing for `full` and `causal`. Beside it stand the forms that other libraries want: the element
+test (`visible`, closed where arithmetic alone says it), document lengths and the window.
 
   families.py --self-test       columns, element test and definition agree for S = 64 ... 300
   families.py --list            families and their parameters at 8K, 32K and 128K

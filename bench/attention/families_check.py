@@ -25,8 +25,8 @@ FIGURE = [
 ]
 
 
-def definition(family, length, parameters, head):
-    """Which pairs are visible, bool [S, S], from what the family means. None: see run()."""
+def definition(family, length, parameters):
+    """Which pairs are visible, bool [S, S], by the family's meaning; None where chance decides."""
     row, key = np.mgrid[:length, :length]
     if family == "full":
         return np.ones((length, length), bool)
@@ -69,7 +69,8 @@ def _with_documents(family, row, key, parameters):
     if family == "causal_blockwise":
         return (key <= row) & (same | (document[row] == len(lengths) - 1))
     if family == "prefix_lm_document":
-        return same & ((key <= row) | (place[key] < np.asarray(parameters["prefixes"])[document[key]]))
+        prefix = np.asarray(parameters["prefixes"])[document]
+        return same & ((key <= row) | (place[key] < prefix[key]))
     dropped = np.isin(document, parameters["dropped"])
     return (key <= row) & ~(same & dropped[key])
 
@@ -114,7 +115,7 @@ def check(mask, context):
     for batch, head in tiles.masks_of(mask):
         dense = from_columns(mask, batch, head)
         pairs += int(dense.sum())
-        wanted = definition(mask.family, mask.length, mask.parameters[batch], head)
+        wanted = definition(mask.family, mask.length, mask.parameters[batch])
         assert wanted is None or (dense == wanted).all(), f"{context}: columns"
         for form in {mask.form, mask.column_form}:
             seen = from_test(mask, form, batch, head)
@@ -123,13 +124,14 @@ def check(mask, context):
         runs = from_intervals(mask, batch, head, mask.length)
         assert (dense == runs).all(), f"{context}: row intervals"
         for rows, keys in ((128, 128), (64, 128), (16, 8)):
-            _check_tiles(dense, tiles.tile_classes(mask, rows, keys), (batch, head), rows, keys, context)
+            classes = [c[batch, head] for c in tiles.tile_classes(mask, rows, keys)]
+            _check_tiles(dense, classes, (rows, keys), context)
     found = tiles.visible_pairs(mask, mask.batches, mask.heads)
     assert found == pairs, f"{context}: {found} pairs; expected {pairs}"
 
 
-def _check_tiles(dense, classes, at, rows, keys, context):
-    live, full = (c[at] for c in classes)
+def _check_tiles(dense, classes, shape, context):
+    (live, full), (rows, keys) = classes, shape
     for m in range(live.shape[0]):
         for n in range(live.shape[1]):
             tile = dense[m * rows:(m + 1) * rows, n * keys:(n + 1) * keys]
@@ -149,7 +151,8 @@ def run():
     count = 0
     for family, parameters, wanted in FIGURE:
         mask = families.build(family, 10, [parameters])
-        assert mask.columns[0, 0].T.tolist() == wanted, f"figure 1, {family}: {mask.columns[0, 0].T}"
+        columns = mask.columns[0, 0].T.tolist()
+        assert columns == wanted, f"figure 1, {family}: {columns}"
         check(mask, f"figure 1, {family}")
     for length in LENGTHS:
         for family in families.FAMILIES:

@@ -146,8 +146,8 @@ Plan::Plan(const std::vector<const ColumnMask*>& masks, TileShape shape, bool by
         int32_t count = 0;
         const bool cut_tile = by_query ? (tile + 1) * shape.rows > mask.query_length()
                                        : (tile + 1) * shape.keys > mask.key_length();
-        const auto runs = by_query ? plan.runs_of_query_tile(head, tile)
-                                   : plan.runs_of_key_tile(head, tile);
+        const auto runs =
+            by_query ? plan.runs_of_query_tile(head, tile) : plan.runs_of_key_tile(head, tile);
         for (const heddle::TileRun run : runs) {
           for (int32_t i = run.first; i < run.first + int32_t(run.count); ++i) {
             const bool cut = cut_tile || (by_query ? (i + 1) * shape.keys > mask.key_length()
@@ -163,9 +163,8 @@ Plan::Plan(const std::vector<const ColumnMask*>& masks, TileShape shape, bool by
       }
       std::vector<int32_t> ranks(tiles);
       for (int32_t i = 0; i < tiles; ++i) ranks[i] = i;
-      std::stable_sort(ranks.begin(), ranks.end(), [&](int32_t a, int32_t b) {
-        return counts[begin + a] > counts[begin + b];
-      });
+      std::stable_sort(ranks.begin(), ranks.end(),
+                       [&](int32_t a, int32_t b) { return counts[begin + a] > counts[begin + b]; });
       order.insert(order.end(), ranks.begin(), ranks.end());
     }
   }
@@ -209,7 +208,7 @@ Problem::Problem(std::vector<const ColumnMask*> masks_, Sizes sizes_, Options op
       sinks_device(sinks.size() * 4),
       slopes_device(slopes.size() * 4) {
   for (int head = 0; head < sizes.heads; ++head) {
-    sinks[head] = 0.5f * static_cast<float>(head) - 1;
+    sinks[head] = 0.5f * static_cast<float>(head) - 1 + options.sink_shift;
     slopes[head] = std::exp2(-static_cast<float>(head + 2));
   }
   sinks_device.upload(sinks.data(), sinks.size() * 4);
@@ -273,6 +272,7 @@ RowReference Problem::reference(int batch, int head, int row) const {
   }
   RowReference result{std::vector<double>(dim, 0.0), -std::numeric_limits<double>::infinity()};
   if (seen.empty()) return result;
+  if (options.sinks) maximum = std::max<double>(maximum, sinks[head]);
   double sum = options.sinks ? std::exp(sinks[head] - maximum) : 0;
   for (const auto& [key, x] : seen) {
     const double weight = std::exp(x - maximum);

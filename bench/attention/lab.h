@@ -57,6 +57,7 @@ struct Options {
   double scale = 0;  // 0: 1 / sqrt(E)
   double softcap = 0;
   bool sinks = false, alibi = false;
+  float sink_shift = 0;  // added to all sinks
 };
 
 /// A 16-bit tensor [B, T + 8, H, E] whose last rows are NaN: the kernels are told of T rows only.
@@ -96,7 +97,7 @@ struct Problem {
   attention::Problem common() const;
   const ColumnMask& mask(int batch) const { return *masks[masks.size() == 1 ? 0 : batch]; }
   RowReference reference(int batch, int head, int row) const;
-  void fetch();  // q, k, v to the host, for the reference
+  void fetch();                  // q, k, v to the host, for the reference
   double visible_pairs() const;  // over all query heads and sequences
 
   std::vector<const ColumnMask*> masks;

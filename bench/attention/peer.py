@@ -2,7 +2,9 @@
 
 Shapes: B batch, S length (queries and keys), H query heads, K key/value heads, D head dimension.
 """
+import json
 import time
+import zlib
 from dataclasses import dataclass, field
 
 import torch
@@ -34,7 +36,9 @@ class Case:
 
     @property
     def key(self):
-        return f"{self.mask.family} {self.size} {self.origin}"
+        """Names the case among all runs: its parameters count too."""
+        parameters = zlib.crc32(json.dumps(self.mask.parameters).encode())
+        return f"{self.mask.family} {self.size} {self.origin} {parameters:08x}"
 
     def facts(self):
         """FLOP counts and bytes, which depend on the mask alone."""
@@ -150,22 +154,21 @@ def bound_tables(case, device):
     return [column.contiguous() for column in columns.unbind(-1)]
 
 
-def tile_lists(case, device, rows=128, keys=128):
-    """((counts, indices) of partial tiles, (counts, indices) of full ones), int32 on the device.
-
-    counts are [batches, heads, row tiles], indices [batches, heads, row tiles, key tiles], those
-    that count first and rising. heads is 1 or H.
-    """
+def tiles_on_device(case, device, rows, keys):
+    """live and full tiles, bool [batches, heads, row tiles, key tiles], heads 1 or H."""
     live, full = (torch.from_numpy(c).to(device) for c in tiles.tile_classes(case.mask, rows, keys))
     if live.shape[1] > 1:
         group = case.heads // live.shape[1]
         live, full = live.repeat_interleave(group, 1), full.repeat_interleave(group, 1)
-    return ordered(live & ~full), ordered(full)
+    return live, full
 
 
 def ordered(tiles_there):
-    """Counts and indices of the true entries along the last axis of a bool tensor."""
-    counts = tiles_there.sum(-1, dtype=torch.int32)
+    """Counts and rising indices of the true entries along the last axis of a bool tensor.
+
+    int32, the indices with an axis as long as the tensor's own: those that count come first.
+    """
+    counts = tiles_there.sum(-1, dtype=torch.int32).contiguous()
     indices = torch.argsort(tiles_there.to(torch.int8), dim=-1, descending=True, stable=True)
     return counts, indices.to(torch.int32).contiguous()
 

@@ -1,13 +1,9 @@
 """FlashAttention-4: flash_attn.cute of the package flash-attn-4."""
 import importlib.metadata
 
-import torch
+from peer import (Peer, bound_tables, document_ends, in_token_order, ordered, packed,
+                  tiles_on_device, wall_seconds)
 
-import tiles
-from peer import (Peer, bound_tables, document_ends, in_token_order, ordered, packed, tile_lists,
-                  wall_seconds)
-
-BLOCK = 128
 NATIVE = ("full", "causal", "sliding_window")
 
 
@@ -57,25 +53,36 @@ def mask_options(case, device):
 
     import fa4_masks
 
-    def sparse(partial, full):
-        return BlockSparseTensorsTorch(*partial, *full, block_size=(BLOCK, BLOCK))
+    block = (128, 128 if case.head_dim <= 128 else 64)  # what its kernels divide
+    live, full = tiles_on_device(case, device, *block)
 
-    live, full = (torch.from_numpy(c).to(device)
-                  for c in tiles.tile_classes(case.mask, BLOCK, BLOCK))
-    if live.shape[1] > 1:
-        live, full = (t.repeat_interleave(case.heads // t.shape[1], 1) for t in (live, full))
-    by_key = [ordered(t.transpose(2, 3).contiguous()) for t in (live & ~full, full)]
+    def sparse(live, full):
+        lists = (*ordered(live & ~full), *ordered(full))
+        return BlockSparseTensorsTorch(*(_shared(t, case.batch) for t in lists), block_size=block)
+
     options = {
         "mask_mod": getattr(fa4_masks, case.mask.form),
-        "block_sparse_tensors": sparse(*tile_lists(case, device, BLOCK, BLOCK)),
-        "block_sparse_tensors_bwd": sparse(*by_key),
+        "block_sparse_tensors": sparse(live, full),
+        "block_sparse_tensors_bwd": sparse(live.transpose(2, 3), full.transpose(2, 3)),
     }
     if case.mask.scalars:
         options["aux_scalars"] = tuple(fa4_masks.scalar(value) for value in case.mask.scalars)
     elif case.mask.columns is not None:
-        shape = (case.batch, case.heads, case.length)
-        options["aux_tensors"] = [t.expand(shape) for t in bound_tables(case, device)]
+        options["aux_tensors"] = [_shared(t, case.batch, case.heads)
+                                  for t in bound_tables(case, device)]
     return options
+
+
+def _shared(table, *sizes):
+    """The first axes of size 1 as views of those sizes with stride 0, even where the size is 1.
+
+    Its kernels are compiled for such strides: one batch row or many, it is one kernel.
+    """
+    shape, strides = list(table.shape), list(table.stride())
+    for axis, size in enumerate(sizes):
+        if shape[axis] == 1:
+            shape[axis], strides[axis] = size, 0
+    return table.as_strided(shape, strides)
 
 
 class Fa4Varlen(Peer):

@@ -21,7 +21,10 @@ class Heddle(Peer):
         import heddle
 
         assert heddle.flashmask_attention
-        return importlib.metadata.version("heddle")
+        try:
+            return importlib.metadata.version("heddle")
+        except importlib.metadata.PackageNotFoundError:
+            return "not installed, from PYTHONPATH"
 
     def prepare(self, case, inputs):
         import heddle

@@ -7,7 +7,7 @@ Heddle makes the exit code 1. Results are written as they come: a killed run goe
 
 examples:
   peers.py --quick                              S = 8K, six masks, a few peers: under 3 minutes
-  peers.py                                      32K tokens, 16 heads of 128, S = 8K and 32K, 13 masks
+  peers.py                                      32K tokens, 16 heads of 128, S = 8K, 32K, 13 masks
   peers.py --preset paper --time-limit 540      128K tokens, hidden 4096, S = 8K ... 128K, d 64, 128
   peers.py --families full --random 22 --seed 7 random parameters (full gives the floor)
   peers.py --peers heddle,fa4 --families full,causal --head-dims 256
@@ -257,7 +257,7 @@ def parse():
     add("--window-ms", type=float, default=30, help="length of one such window")
     add("--compile-limit", type=float, default=60, metavar="SECONDS", help="for the first call")
     add("--time-limit", type=float, metavar="SECONDS",
-        help="skip what is left, least important peers last to run, and write the tables")
+        help="then skip what is left, which are the least important peers, and write the tables")
     add("--bandwidth", type=float, default=4.3, help="TB/s of memory, for the floor")
     add("--peak", type=float, default=989, help="TFLOP/s of the GPU's matrix units")
     add("--output", default="build/peers", metavar="FOLDER")

@@ -7,7 +7,7 @@ COLORS = {
     "sdpa_flash": "#0f766e", "sdpa_cudnn": "#65a30d", "sdpa_dense": "#737373",
     "varlen": "#0891b2",
 }
-BAR, GAP, HEIGHT, LEFT, LABELS = 9, 14, 220, 56, 120
+BAR, GAP, HEIGHT, LEFT, LABELS = 9, 14, 220, 56, 96
 
 
 def svg(panels, caption):
@@ -16,7 +16,7 @@ def svg(panels, caption):
     for title, cases in panels.items():
         drawn, panel_width = _panel(title, cases, top)
         parts += drawn
-        width, top = max(width, panel_width), top + HEIGHT + LABELS + 60
+        width, top = max(width, panel_width), top + HEIGHT + LABELS + 36
     peers = list(dict.fromkeys(p for cases in panels.values() for _, rates in cases for p in rates))
     width = max(width, LEFT + 100 * len(peers))
     for at, peer in enumerate(peers):
@@ -60,5 +60,6 @@ def _panel(title, cases, top):
     for tick in range(int(limit // step) + 1):
         y = base - tick * step / limit * HEIGHT
         head.append(f'<line x1="{LEFT}" x2="{x:.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        head.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick * step:g}</text>')
+        head.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick * step:g}'
+                    '</text>')
     return head + body, int(x + 90)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Heddle against PyTorch's scaled_dot_product_attention on the CPU, in one process.
 
-    bench/attention/pytorch_cpu.py [--length 8192] [--heads 8] [--dim 64] [--threads 2] [--json FILE]
+    pytorch_cpu.py [--length 8192] [--heads 8] [--dim 64] [--threads 2] [--json FILE]
 
 Each case runs both in turn, so that a change of the machine's speed meets both; the figure is the
-median of the paired ratios. PyTorch gets what suits it best: no mask for full, is_causal for causal,
-and for the rest the faster of a dense bool and a dense float mask, made before the clock starts.
+median of the paired ratios. PyTorch gets what suits it best: no mask for full, is_causal for
+causal, and for the rest the faster of a dense bool and a dense float mask, made before the clock starts.
 Needs the package heddle and torch.
 """
 
@@ -74,7 +74,10 @@ def run_case(name, mask, options, inputs, arguments):
         _, expected = timed(theirs(best), inputs, d_out, backward)
         _, found = timed(ours, inputs, d_out, backward)
         pairs = [
-            (timed(ours, inputs, d_out, backward)[0], timed(theirs(best), inputs, d_out, backward)[0])
+            (
+                timed(ours, inputs, d_out, backward)[0],
+                timed(theirs(best), inputs, d_out, backward)[0],
+            )
             for _ in range(arguments.repeat)
         ]
         yield {
@@ -104,20 +107,31 @@ def main():
     heddle.set_num_threads(arguments.threads)
     shape = (1, arguments.length, arguments.heads, arguments.dim)  # [B, T, H, D]
     inputs = [torch.randn(shape) for _ in range(3)]
-    print(f"T {shape[1]}, {shape[2]} heads of {shape[3]}, f32, {arguments.threads} threads, "
-          f"torch {torch.__version__}, {arguments.repeat} pairs a row")
-    print(f"{'case':20} {'pass':17} {'density':>7} {'Heddle s':>9} {'torch s':>9} {'ratio':>6} "
-          f"{'difference':>10}  torch's mask")
+    print(
+        f"T {shape[1]}, {shape[2]} heads of {shape[3]}, f32, {arguments.threads} threads, "
+        f"torch {torch.__version__}, {arguments.repeat} pairs a row"
+    )
+    print(
+        f"{'case':20} {'pass':17} {'density':>7} {'Heddle s':>9} {'torch s':>9} {'ratio':>6} "
+        f"{'difference':>10}  torch's mask"
+    )
     rows = []
     for name, mask, options in cases(arguments.length):
         for row in run_case(name, mask, options, inputs, arguments):
             rows.append(row)
-            print(f"{name:20} {row['pass']:17} {row['density']:7.3f} {row['heddle_s']:9.4f} "
-                  f"{row['torch_s']:9.4f} {row['ratio']:6.2f} {row['difference']:10.1e}  "
-                  f"{row['torch_mask']}", flush=True)
+            print(
+                f"{name:20} {row['pass']:17} {row['density']:7.3f} {row['heddle_s']:9.4f} "
+                f"{row['torch_s']:9.4f} {row['ratio']:6.2f} {row['difference']:10.1e}  "
+                f"{row['torch_mask']}",
+                flush=True,
+            )
     if arguments.json:
-        report = {"arguments": vars(arguments), "torch": torch.__version__,
-                  "machine": platform.processor() or platform.machine(), "rows": rows}
+        report = {
+            "arguments": vars(arguments),
+            "torch": torch.__version__,
+            "machine": platform.processor() or platform.machine(),
+            "rows": rows,
+        }
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump(report, file, indent=1)
 

@@ -40,9 +40,9 @@ def _groups(records):
         cases.setdefault(record["case"], {})[record["peer"]] = record
     groups = {}
     for by_peer in cases.values():
-        any_record = next(iter(by_peer.values()))
-        kind = "the paper's masks" if any_record["origin"] == "paper" else "random masks"
-        groups.setdefault(f"{any_record['size']}, {kind}", []).append(by_peer)
+        record = next(iter(by_peer.values()))
+        kind = "the paper's parameters" if record["origin"] == "paper" else "random parameters"
+        groups.setdefault(f"{record['size']}, {kind}", []).append(by_peer)
     return groups
 
 
@@ -64,10 +64,10 @@ def _head(runs, records):
         f"- peers: {versions}",
         f"- command: `{run['command']}`",
         "- TFLOP/s count visible pairs alone: 4 · pairs · D forward, 2.5 times that backward. Each "
-        "pass is a replayed CUDA graph, backward by torch.autograd.grad; masks and plans are ready.",
+        "pass is a replayed CUDA graph, backward by torch.autograd.grad; masks and plans are made.",
     ]
     if len(machines) > 1:
-        lines.append(f"- **results come from {len(machines)} machines: do not compare across them**")
+        lines.append(f"- **results of {len(machines)} machines: do not compare across them**")
     return lines
 
 
@@ -150,11 +150,12 @@ def _summary(rows):
                 "mean": math.exp(sum(map(math.log, ratios.values())) / len(ratios)),
                 "worst": ratios[worst], "worst_case": worst, "best": max(ratios.values()),
                 "count": len(ratios)}
-    for way in ("forward", "backward"):
-        floors = {row["name"]: row["floor"][way] for row in rows if "floor" in row}
+    for kind, is_long in (("from 1 ms on", True), ("below 1 ms", False)):
+        floors = {f"{row['name']}, {way}": row["floor"][way] for row in rows if "floor" in row
+                  for way in row["floor"] if (row["ours"][way] >= 1e-3) == is_long}
         if floors:
             worst = max(floors, key=floors.get)
-            found[f"floor_{way}"] = {"worst": floors[worst], "worst_case": worst}
+            found[f"floor {kind}"] = {"worst": floors[worst], "worst_case": worst}
     peaks = [row["peak"] for row in rows if "peak" in row]
     if peaks:
         found["peak"] = [min(peaks), max(peaks)]
@@ -175,13 +176,14 @@ def _ours(rows, summary):
     """Heddle's table; nothing where Heddle was not there."""
     if not any(row["ours"] for row in rows):
         return []
-    lines = ["| mask | Heddle, TFLOP/s | live tiles counted | time ÷ floor | best peer | best ÷ "
-             "Heddle, forward / backward | best ÷ Heddle | Flex ÷ Heddle |",
-             "|---|---|---|---|---|---|---|---|"]
+    lines = ["| mask | Heddle, ms | TFLOP/s | live tiles counted | time ÷ floor | best peer | "
+             "best ÷ Heddle, forward / backward | best ÷ Heddle | Flex ÷ Heddle |",
+             "|---|---|---|---|---|---|---|---|---|"]
     for row in rows:
         ratio = row["ratio"]
         both = "forward" in ratio
-        cells = [row["name"], _pair(row["peers"].get("heddle")), _pair(row.get("tiles")),
+        cells = [row["name"], _pair(row["ours"], 1e-3, 3), _pair(row["peers"].get("heddle")),
+                 _pair(row.get("tiles")),
                  _pair(row.get("floor"), 1, 2), row["best"].get("both", "–"),
                  _pair(ratio, 1, 2) if both else "–", _figure(ratio.get("both"), 1, 2),
                  _figure(ratio.get("flex_both"), 1, 2)]
@@ -195,10 +197,9 @@ def _ours(rows, summary):
             s = summary[key]
             lines.append(f"- {label}: geometric mean {s['mean']:.2f} of {s['count']}, worst "
                          f"{s['worst']:.2f} ({s['worst_case']}), best {s['best']:.2f}")
-    for way in ("forward", "backward"):
-        if f"floor_{way}" in summary:
-            s = summary[f"floor_{way}"]
-            lines.append(f"- {way} time ÷ floor: at most {s['worst']:.2f} ({s['worst_case']})")
+    for key, s in summary.items():
+        if key.startswith("floor"):
+            lines.append(f"- time ÷ {key}: at most {s['worst']:.2f} ({s['worst_case']})")
     low, high = summary["peak"]
     lines.append(f"- share of the peak, live tiles counted, forward + backward: {low:.1%} to "
                  f"{high:.1%}")
@@ -216,19 +217,19 @@ def _all(rows):
 
 
 def _masks(cases):
-    """Seconds of building masks, plans and block lists, and of compiling kernels."""
-    lines = ["", "Seconds before the first result (kernels compiled, mask built) and of building "
-             "the mask again:", ""]
+    """What comes before the first result, and building a mask once more."""
+    peers = list(dict.fromkeys(p for by_peer in cases for p in by_peer))
+    lines = ["", "| seconds before the first result / to build the mask again | "
+             + " | ".join(peers) + " |", "|---" * (len(peers) + 1) + "|"]
     for by_peer in cases:
-        parts = []
-        for peer, record in by_peer.items():
-            if "first_seconds" in record:
-                again = record.get("mask_seconds", {}).get("again")
-                more = "" if again is None else f", again {again:.4f}"
-                parts.append(f"{peer} {record['first_seconds']:.1f}{more}")
-        if parts:
-            lines.append(f"- {_name(next(iter(by_peer.values())))}: {'; '.join(parts)}")
-    return lines if len(lines) > 3 else []
+        cells = [_name(next(iter(by_peer.values())))]
+        for peer in peers:
+            record = by_peer.get(peer, {})
+            again = record.get("mask_seconds", {}).get("again")
+            cells.append(f"{_figure(record.get('first_seconds'), 1, 1)} / "
+                         f"{_figure(again, 1, 4)}" if "first_seconds" in record else "–")
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
 def _notes(records):
@@ -238,14 +239,28 @@ def _notes(records):
         if record["status"] != "ok":
             reason = record["peer"], record["status"], record.get("reason", "")
             reasons.setdefault(reason, []).append(_name(record))
-    if not reasons:
-        return []
-    lines = ["## Why there is a –", ""]
+    lines = ["## Why there is a –", ""] if reasons else []
     for (peer, status, reason), names in reasons.items():
         names = list(dict.fromkeys(names))
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         lines.append(f"- {peer}, {status}: {reason or '-'} ({shown})")
-    return lines
+    return lines + _doubts(records)
+
+
+def _doubts(records):
+    """Times to read with care: without a graph, or far apart between windows."""
+    passes = [(record, record[way]) for record in records.values()
+              for way in ("forward", "backward") if way in record]
+    launched = sorted({f"{r['peer']} ({time['capture']})" for r, time in passes
+                       if time["how"] == "launches"})
+    spread = sorted({f"{r['peer']} {_name(r)}" for r, time in passes if time["spread"] > 0.1})
+    lines = []
+    if launched:
+        lines.append(f"- timed by launches, no graph could be captured: {', '.join(launched)}")
+    if spread:
+        more = f" and {len(spread) - 8} more" if len(spread) > 8 else ""
+        lines.append(f"- windows more than 10 % apart: {', '.join(spread[:8])}{more}")
+    return ["", "## Times to read with care", "", *lines] if lines else []
 
 
 def _bars(by_peer):

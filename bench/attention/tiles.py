@@ -1,42 +1,45 @@
 """What the benchmark knows about a mask before anything runs: pairs, tiles, intervals.
 
 All of it comes from the columns in O(S) time and memory a head, with numpy alone. The visible rows
-of a key are at most four intervals: what causality and two masked intervals leave over.
+of a key are a few intervals: what causality and the masked intervals leave over.
 """
 import functools
 
 import numpy as np
 
-GAPS = 4  # visible intervals a key, empty ones included
-
 
 def column_gaps(mask, batch, head):
-    """Visible rows of every key as sorted, disjoint intervals: begins and ends, [GAPS, S] each."""
-    length = mask.length
-    key = np.arange(length)
-    masked = []  # (begin, end) of rows
-    if mask.causal:
-        masked.append((np.zeros(length, np.int64), key))
-    if mask.columns is not None:
-        columns = mask.columns[batch, head].astype(np.int64)
-        whole, none = np.full(length, length), np.zeros(length, np.int64)
-        if columns.shape[1] == 1:
-            masked.append((columns[:, 0], whole))
-        elif columns.shape[1] == 2 and not mask.causal:
-            masked += [(columns[:, 0], whole), (none, columns[:, 1])]
-        else:
-            pairs = range(0, columns.shape[1], 2)
-            masked += [(columns[:, i], columns[:, i + 1]) for i in pairs]
-    nothing = (np.full(length, length), np.full(length, length))
-    masked = np.stack([np.stack(m) for m in (masked + [nothing] * 3)[:3]])  # [3, 2, S]
+    """Visible rows of every key as sorted, disjoint intervals: begins and ends, [gaps, S] each.
+
+    Some may be empty; there are as many gaps as all keys together need at most.
+    """
+    masked = _masked_rows(mask, batch, head)
+    length, count = mask.length, len(masked)
+    begins, ends = np.zeros((count + 1, length), np.int64), np.full((count + 1, length), length)
+    if not masked:
+        return begins, ends
+    masked = np.stack([np.stack(m) for m in masked])  # [count, 2, S]
     masked = np.where(masked[:, :1] < masked[:, 1:], masked, length)
     masked = np.take_along_axis(masked, np.argsort(masked[:, :1], axis=0), axis=0)
-
-    begins, ends = np.zeros((GAPS, length), np.int64), np.full((GAPS, length), length)
-    for gap in range(GAPS - 1):
+    for gap in range(count):
         ends[gap] = np.maximum(begins[gap], masked[gap, 0])
         begins[gap + 1] = np.maximum(begins[gap], masked[gap, 1])
     return begins, ends
+
+
+def _masked_rows(mask, batch, head):
+    """Masked intervals of rows, (begin, end) with [S] each, in no order."""
+    length = mask.length
+    whole, none = np.full(length, length), np.zeros(length, np.int64)
+    masked = [(none, np.arange(length))] if mask.causal else []
+    if mask.columns is None:
+        return masked
+    columns = list(mask.columns[batch, head].astype(np.int64).T)  # [S] each
+    if len(columns) == 1:
+        return masked + [(columns[0], whole)]
+    if len(columns) == 2 and not mask.causal:
+        return masked + [(columns[0], whole), (none, columns[1])]
+    return masked + list(zip(columns[::2], columns[1::2]))
 
 
 def masks_of(mask):
@@ -79,14 +82,13 @@ def tile_classes(mask, rows, keys):
 
 def _touched(begins, ends, rows, keys, shape):
     """Tiles [row tiles, key tiles] that hold a pair of these intervals of rows, [n, S] each."""
-    edges = np.zeros((shape[1], shape[0] + 1), np.int64)
-    key_tile = np.arange(begins.shape[1]) // keys
-    for begin, end in zip(begins, ends):
-        there = begin < end
-        column = key_tile[there] * (shape[0] + 1)
-        for place, sign in ((begin[there] // rows, 1), ((end[there] - 1) // rows + 1, -1)):
-            edges += sign * np.bincount(column + place, minlength=edges.size).reshape(edges.shape)
-    return (np.cumsum(edges, axis=1)[:, :-1] > 0).T
+    there = begins < ends
+    key_tile = np.broadcast_to(np.arange(begins.shape[1]) // keys, begins.shape)[there]
+    width = shape[0] + 1
+    size = shape[1] * width
+    edges = np.bincount(key_tile * width + begins[there] // rows, minlength=size)
+    edges -= np.bincount(key_tile * width + (ends[there] - 1) // rows + 1, minlength=size)
+    return (np.cumsum(edges.reshape(shape[1], width), axis=1)[:, :-1] > 0).T
 
 
 def live_tile_pairs(mask, batch, heads, rows, keys):
@@ -124,7 +126,7 @@ def row_intervals(mask, most=8):
 
 def _changes(begins, ends, length, most, opening):
     """(rows, keys) where a run of visible keys opens, or closes, sorted by row and key."""
-    dark = np.full((GAPS, 1), length)  # a key that nobody sees, before the first and after the last
+    dark = np.full((len(begins), 1), length)  # keys before the first and after the last: unseen
     begins, ends = (np.concatenate([dark, side, dark], axis=1) for side in (begins, ends))
     seen, hidden = (slice(1, None), slice(None, -1)) if opening else (slice(None, -1),
                                                                     slice(1, None))

@@ -14,6 +14,8 @@ import time
 
 import torch
 
+LONGEST = 2.0  # seconds for all windows of one launch, when two of them fit
+
 
 class Clock:
     """Seconds of one launch: median over `repeats` windows of about `window` seconds each."""
@@ -45,7 +47,8 @@ class Clock:
         launch()
         once = seconds(launch, 1)
         count = max(1, min(500, round(self.window / max(once, 1e-6))))
-        runs = [seconds(launch, count) for _ in range(self.repeats)]
+        repeats = max(2, min(self.repeats, round(LONGEST / (once * count))))
+        runs = [seconds(launch, count) for _ in range(repeats)]
         median = statistics.median(runs)
         return {"seconds": median, "spread": (max(runs) - min(runs)) / median, "how": how, **more}
 

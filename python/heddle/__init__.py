@@ -6,8 +6,8 @@
     out = heddle.flashmask_attention(q, k, v, mask=mask)
 
 Arrays are numpy arrays, CPU torch tensors, or anything else that speaks DLPack; torch is imported
-only when its tensors come in. Whatever is refused raises ValueError with what was found and what was
-expected.
+only when its tensors come in. Whatever is refused raises ValueError with what was found and
+what was expected.
 """
 
 from heddle import masks

@@ -49,7 +49,9 @@ def mask_list(mask: Mask | Sequence[Mask], batch: int) -> list[Mask]:
     """`mask=` as a list of 1 or B."""
     masks: list[Any] = list(mask) if isinstance(mask, (list, tuple)) else [mask]
     if len(masks) not in (1, batch):
-        raise ValueError(f"flashmask_attention: found {len(masks)} masks; expected 1 or B = {batch}")
+        raise ValueError(
+            f"flashmask_attention: found {len(masks)} masks; expected 1 or B = {batch}"
+        )
     for one in masks:
         if not isinstance(one, (ColumnMask, MaskPlan)):
             raise ValueError(
@@ -74,8 +76,8 @@ def window_columns(
 ) -> Any:
     """FlashMask's window as its columns [1, 1, Sk, n]: row i sees keys i - left … i + right.
 
-    Both ends are included and the row's own key comes on top, so a window of w sees w + 1 keys; with
-    `causal` right is 0. Rows are counted from the bottom right, which FlashMask leaves open.
+    Both ends are included and the row's own key comes on top, so a window of w sees w + 1 keys;
+    with `causal` right is 0. Rows are counted from the bottom right, which FlashMask leaves open.
     """
     pair = (window_size, window_size) if isinstance(window_size, int) else tuple(window_size)
     if len(pair) != 2 or pair[0] < 0 or pair[1] < 0:
@@ -89,7 +91,7 @@ def window_columns(
 
 
 def column_mask(columns: Any, query_length: int, causal: bool, offset: int) -> ColumnMask:
-    """A mask from columns [mask_heads, Sk, n] in FlashMask's order, with any offset of the diagonal.
+    """A mask from columns [mask_heads, Sk, n] in FlashMask's order, the diagonal anywhere.
 
     Beyond FlashMask's forms, four columns may go with causal.
     """

@@ -68,16 +68,16 @@ __all__ = [
 
 
 def to_startend_row_indices(mask: ColumnMask) -> np.ndarray:
-    """The mask as FlashMask's tensor of one batch row, int32 [heads, Tk, n], to go with causal=mask.causal.
+    """The mask as FlashMask's tensor of one batch row, int32 [heads, Tk, n]; give mask.causal too.
 
-    n is 1 or 2 (LTS, LTE) with causal; without it 2 (LTS, UTE) or 4 (LTS, LTE, UTS, UTE). ValueError
-    for a causal mask that FlashMask cannot say: a second interval, or a diagonal elsewhere than at
+    n is 1 or 2 (LTS, LTE) with causal; without it 2 (LTS, UTE) or 4 (LTS, LTE, UTS, UTE).
+    ValueError for a causal mask that FlashMask cannot say: a second interval, or a diagonal elsewhere than at
     the bottom right.
     """
     if mask.causal and (mask.ute is not None or mask.offset != mask.key_length - mask.query_length):
         raise ValueError(
             f"to_startend_row_indices: found {mask!r}; expected a causal mask with one interval a "
-            "column and the diagonal at the bottom right. Hint: flashmask_attention takes it as mask="
+            "column and the diagonal at the bottom right. Hint: pass it as mask="
         )
     if mask.causal:
         names = ["lts"] if mask.lte is None else ["lts", "lte"]

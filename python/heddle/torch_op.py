@@ -1,7 +1,7 @@
 """The torch operators heddle::flashmask_attention and heddle::flashmask_attention_backward.
 
-A mask travels as a tensor of columns [B or 1, mask_heads, Sk, n] in FlashMask's order with the causal
-bit and the offset of the diagonal beside it, so that torch.compile sees tensors and numbers alone.
+A mask travels as a tensor of columns [B or 1, mask_heads, Sk, n] in FlashMask's order with the
+causal bit and the offset of the diagonal beside it, so that torch.compile sees tensors and numbers alone.
 Another device adds a kernel to the two operators with register_kernel; shapes and autograd stay.
 """
 
@@ -33,7 +33,9 @@ def flashmask_op(
     return out, lse
 
 
-@torch.library.custom_op("heddle::flashmask_attention_backward", mutates_args=(), device_types="cpu")
+@torch.library.custom_op(
+    "heddle::flashmask_attention_backward", mutates_args=(), device_types="cpu"
+)
 def flashmask_backward_op(
     d_out: Tensor,
     query: Tensor,

@@ -21,7 +21,7 @@ def attention(query, key, value, visible, scale=None):
 
 
 def visible_by_columns(indices, query_length, causal):
-    """FlashMask's tensor [B, heads, Sk, n] as bool [B, heads, S, Sk], straight from its definition."""
+    """FlashMask's tensor [B, heads, Sk, n] as bool [B, heads, S, Sk], by its definition."""
     batch, heads, keys, n = indices.shape
     rows = np.arange(query_length)[:, None]
     columns = [indices[..., None, :, c] for c in range(n)]  # each [B, heads, 1, Sk]
@@ -42,8 +42,12 @@ def random_indices(random, batch, heads, query_length, key_length, n, causal):
     """Random intervals for every column, some empty and some whole."""
     points = random.integers(0, query_length + 1, (batch, heads, key_length, 4)).astype(np.int32)
     points[:, :, ::7] = query_length
-    lts, lte = np.minimum(points[..., 0], points[..., 1]), np.maximum(points[..., 0], points[..., 1])
-    uts, ute = np.minimum(points[..., 2], points[..., 3]), np.maximum(points[..., 2], points[..., 3])
+    lts, lte = np.minimum(points[..., 0], points[..., 1]), np.maximum(
+        points[..., 0], points[..., 1]
+    )
+    uts, ute = np.minimum(points[..., 2], points[..., 3]), np.maximum(
+        points[..., 2], points[..., 3]
+    )
     if n == 1:
         return lts[..., None]
     if n == 4:

@@ -80,7 +80,9 @@ def test_bfloat16():
     exact = [x.astype(bfloat16) for x in inputs(np.random.default_rng(4), 1, 40, 40, 4, 2, 16)]
     out, lse = heddle.flashmask_attention(*exact, causal=True, return_softmax_lse=True)
     plain = [x.astype(np.float64) for x in exact]
-    expected, expected_lse = heddle.flashmask_attention(*plain, causal=True, return_softmax_lse=True)
+    expected, expected_lse = heddle.flashmask_attention(
+        *plain, causal=True, return_softmax_lse=True
+    )
     assert out.dtype == bfloat16 and lse.dtype == np.float32
     np.testing.assert_allclose(out.astype(np.float64), expected, rtol=0, atol=0.02)
     np.testing.assert_allclose(lse, expected_lse, rtol=0, atol=1e-5)

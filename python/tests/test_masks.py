@@ -68,7 +68,9 @@ def test_figure_1(name):
     indices = np.array(columns, dtype=np.int32).T[None]  # [1, Sk, n]
     mask = masks.from_startend_row_indices(indices, 10, causal)
     names = ("lts", "lte") if causal else ("lts", "lte", "uts", "ute")
-    for bound, column in zip(("lts", "ute") if not causal and len(columns) == 2 else names, columns):
+    for bound, column in zip(
+        ("lts", "ute") if not causal and len(columns) == 2 else names, columns
+    ):
         found = getattr(mask, bound)
         assert len(set(column)) == 1 if found is None else found.tolist() == [column]
     assert np.array_equal(mask.to_dense(), visible_by_columns(indices[None], 10, causal)[0])
@@ -84,8 +86,15 @@ def random_mask(random, rows=13, keys=9, heads=1):
     points = np.sort(random.integers(0, rows + 1, (2, heads, keys, 2)).astype(np.int32), axis=-1)
     causal = bool(random.integers(2))
     return ColumnMask(
-        rows, keys, heads, causal, int(random.integers(-2, 3)) if causal else 0,
-        points[0, ..., 0], points[0, ..., 1], points[1, ..., 0], points[1, ..., 1],
+        rows,
+        keys,
+        heads,
+        causal,
+        int(random.integers(-2, 3)) if causal else 0,
+        points[0, ..., 0],
+        points[0, ..., 1],
+        points[1, ..., 0],
+        points[1, ..., 1],
     )
 
 
@@ -159,12 +168,15 @@ def test_further_builders_against_their_rule():
         masks.full(12, 12): row >= 0 * key,
         masks.causal_with_offset(12, 12, 3): key <= row + 3,
         masks.local_window(12, 2, 3): (key >= row - 2) & (key <= row + 3),
-        masks.global_sliding(12, 2, 3, 1): (row < 2) | (key < 2) | ((key >= row - 3) & (key <= row + 1)),
+        masks.global_sliding(12, 2, 3, 1): (row < 2)
+        | (key < 2)
+        | ((key >= row - 3) & (key <= row + 1)),
         masks.image_prefix_window(12, 4, 3): (key < 4) | ((key <= row) & (key > row - 3)),
         masks.hash_buckets([5, 7], causal=False): (row < 5) == (key < 5),
         masks.hash_sparse(12, [5] * 5 + [12] * 7, [0] * 5 + [5] * 7): (row < 5) == (key < 5),
         masks.cross_document([5, 7], [5, 7]): (row < 5) == (key < 5),
-        masks.prefix_tree([(-1, 5), (0, 3), (0, 4)]): (key <= row) & ((key < 5) | ((row < 8) == (key < 8))),
+        masks.prefix_tree([(-1, 5), (0, 3), (0, 4)]): (key <= row)
+        & ((key < 5) | ((row < 8) == (key < 8))),
     }
     for mask, visible in cases.items():
         assert np.array_equal(mask.to_dense()[0], np.broadcast_to(visible, (12, 12)))

@@ -16,7 +16,9 @@ FOLDER = pathlib.Path(heddle.__file__).parent
 
 def test_stubs_name_everything():
     tree = ast.parse((FOLDER / "_core.pyi").read_text())
-    stubs = {node.name: node for node in tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
+    stubs = {
+        node.name: node for node in tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))
+    }
     assert set(stubs) == {name for name in dir(_core) if not name.startswith("_")}
     for name in ("ColumnMask", "MaskPlan"):
         members = {node.name for node in stubs[name].body if isinstance(node, ast.FunctionDef)}
@@ -50,7 +52,8 @@ def test_types_hold(tmp_path):
     sample = tmp_path / "sample.py"
     sample.write_text(
         "import heddle\n"
-        "mask: heddle.ColumnMask = heddle.masks.causal_document([3, 5], total=8) & heddle.masks.full(8, 8)\n"
+        "mask: heddle.ColumnMask = heddle.masks.causal_document([3, 5], total=8)\n"
+        "mask = mask & heddle.masks.full(8, 8)\n"
         "plan: heddle.MaskPlan = mask.plan(64, 64)\n"
         "density: float = mask.select_rows([0, 1]).density\n"
         "heddle.masks.causal('four')  # type: ignore[arg-type]\n"

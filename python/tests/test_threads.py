@@ -71,6 +71,7 @@ def test_the_interpreter_runs_on_meanwhile():
     assert sum(start < t < end for t in ticks) >= 1
 
 
+@pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_forked_child_has_threads_of_its_own():
     arrays = inputs(np.random.default_rng(3), 1, 100, 100, 2, 2, 16)
     expected = heddle.flashmask_attention(*arrays, causal=True)

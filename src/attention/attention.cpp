@@ -60,10 +60,9 @@ void check(const Args& args) {
   const int64_t heads = q.dim(1), kv_heads = k.dim(1), head_dim = q.dim(2), value_dim = v.dim(2);
   HEDDLE_CHECK(is_float(q.dtype()), "attention: q is ", name_of(q.dtype()),
                "; expected f64, f32, f16 or bf16");
-  HEDDLE_CHECK(head_dim >= 1 && head_dim <= kMaxHeadDim && value_dim >= 1 &&
-                   value_dim <= kMaxHeadDim,
-               "attention: head dims are E=", head_dim, ", Ev=", value_dim, "; expected 1 … ",
-               kMaxHeadDim);
+  HEDDLE_CHECK(
+      head_dim >= 1 && head_dim <= kMaxHeadDim && value_dim >= 1 && value_dim <= kMaxHeadDim,
+      "attention: head dims are E=", head_dim, ", Ev=", value_dim, "; expected 1 … ", kMaxHeadDim);
   HEDDLE_CHECK(kv_heads >= 1 && heads >= 1 && heads % kv_heads == 0, "attention: q has H=", heads,
                " heads, k has K=", kv_heads, "; expected H to be a multiple of K");
   check_tensor("q", q, q.shape(), q.dtype(), q.device());
@@ -104,8 +103,12 @@ const Implementation& pick(const Args& args, Pass pass, std::string_view forced)
   }
   HEDDLE_CHECK(forced.empty(), "attention: found no implementation ", forced, "; expected one of ",
                names);
-  detail::throw_error(str("attention: no implementation for ", name_of(args.q.dtype()), " on ",
-                          args.q.device().type == DeviceType::cpu ? "the CPU" : "a GPU"));
+  HEDDLE_CHECK(
+      args.q.device().type == DeviceType::cpu, "attention: no implementation on this GPU ", "for ",
+      name_of(args.q.dtype()), ", E=", args.q.dim(2), ", Ev=", args.v.dim(2),
+      "; expected bf16 or f16, E = Ev a multiple of 8, rows that begin at multiples of 16 ",
+      "bytes. Hint: pad E with zeros and give the scale, or copy to contiguous tensors");
+  detail::throw_error(str("attention: no implementation for ", name_of(args.q.dtype())));
 }
 
 }  // namespace

@@ -17,10 +17,19 @@
 #include <string_view>
 
 #include "heddle/base/threads.h"
-#include "heddle/mask/device_mask.h"
 #include "heddle/mask/mask.h"
 #include "heddle/mask/plan.h"
 #include "heddle/tensor/tensor.h"
+
+namespace heddle {
+
+class DeviceMask;
+
+namespace cuda {
+class Context;
+}
+
+}  // namespace heddle
 
 namespace heddle::attention {
 
@@ -44,9 +53,10 @@ struct Args {
   const MaskPlan* plan = nullptr;  ///< used where its tiles fit the implementation, else made anew
   ThreadPool* threads = nullptr;   ///< the caller alone when not given
 
-  heddle::cuda::Context* cuda = nullptr;  ///< stream and scratch memory; needed for tensors on a GPU
-  DeviceMask* device_mask = nullptr;      ///< `mask` on that GPU, kept over calls; else made anew
-  bool deterministic = false;             ///< backward: the same bits in every run, slower on a GPU
+  heddle::cuda::Context* cuda =
+      nullptr;                        ///< stream and scratch memory; needed for tensors on a GPU
+  DeviceMask* device_mask = nullptr;  ///< `mask` on that GPU, kept over calls; else made anew
+  bool deterministic = false;         ///< backward: the same bits in every run, slower on a GPU
 };
 
 /// What backward reads and writes beside Args; out and lse must hold the forward's results.

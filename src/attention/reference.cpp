@@ -12,20 +12,32 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 double load(const Tensor& tensor, int64_t at) {
   switch (tensor.dtype()) {
-    case DType::f64: return tensor.data<double>()[at];
-    case DType::f32: return tensor.data<float>()[at];
-    case DType::f16: return static_cast<float>(tensor.data<Float16>()[at]);
-    default: return static_cast<float>(tensor.data<BFloat16>()[at]);
+    case DType::f64:
+      return tensor.data<double>()[at];
+    case DType::f32:
+      return tensor.data<float>()[at];
+    case DType::f16:
+      return static_cast<float>(tensor.data<Float16>()[at]);
+    default:
+      return static_cast<float>(tensor.data<BFloat16>()[at]);
   }
 }
 
 void store(const Tensor& tensor, int64_t at, double value) {
   const auto single = static_cast<float>(value);
   switch (tensor.dtype()) {
-    case DType::f64: tensor.data<double>()[at] = value; break;
-    case DType::f32: tensor.data<float>()[at] = single; break;
-    case DType::f16: tensor.data<Float16>()[at] = Float16(single); break;
-    default: tensor.data<BFloat16>()[at] = BFloat16(single); break;
+    case DType::f64:
+      tensor.data<double>()[at] = value;
+      break;
+    case DType::f32:
+      tensor.data<float>()[at] = single;
+      break;
+    case DType::f16:
+      tensor.data<Float16>()[at] = Float16(single);
+      break;
+    default:
+      tensor.data<BFloat16>()[at] = BFloat16(single);
+      break;
   }
 }
 

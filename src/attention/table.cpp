@@ -13,6 +13,7 @@ using CpuAvx2 = cpu::Row<cpu::avx2_kernels>;
 using CpuPortable = cpu::Row<cpu::portable_kernels>;
 
 constexpr Implementation kTable[] = {
+    {"cuda-sm90", cuda::sm90_applies, cuda::sm90_forward, nullptr},
     {"cuda-sm80", cuda::sm80_applies, cuda::sm80_forward, cuda::sm80_backward},
     {"cpu-decode", cpu::DecodeRow::applies, cpu::DecodeRow::forward, nullptr},
     {"cpu-avx512", CpuAvx512::applies, CpuAvx512::forward, CpuAvx512::backward},

@@ -54,8 +54,8 @@ std::string str(const Parts&... parts) {
 }  // namespace heddle
 
 /// Throws heddle::Error with the joined parts when the condition is false.
-#define HEDDLE_CHECK(condition, ...)                               \
-  do {                                                             \
-    if (!(condition)) [[unlikely]]                                 \
-      ::heddle::detail::throw_error(::heddle::str(__VA_ARGS__));   \
+#define HEDDLE_CHECK(condition, ...)                             \
+  do {                                                           \
+    if (!(condition)) [[unlikely]]                               \
+      ::heddle::detail::throw_error(::heddle::str(__VA_ARGS__)); \
   } while (false)

@@ -16,8 +16,7 @@ struct BFloat16 {
     const uint32_t word = std::bit_cast<uint32_t>(value);
     const bool is_nan = (word & 0x7fffffffu) > 0x7f800000u;
     const uint32_t rounding = 0x7fffu + ((word >> 16) & 1u);
-    bits = static_cast<uint16_t>(is_nan ? (word >> 16) | 0x40u
-                                        : (uint64_t{word} + rounding) >> 16);
+    bits = static_cast<uint16_t>(is_nan ? (word >> 16) | 0x40u : (uint64_t{word} + rounding) >> 16);
   }
   explicit operator float() const { return std::bit_cast<float>(uint32_t{bits} << 16); }
 };

@@ -16,11 +16,11 @@ class Random {
  public:
   explicit Random(uint64_t seed, uint64_t stream = 0) : seed_(seed), stream_(stream) {}
 
-  uint32_t next();                     ///< 32 uniform bits
-  uint64_t below(uint64_t bound);      ///< uniform in [0, bound), without modulo bias; bound >= 1
+  uint32_t next();                 ///< 32 uniform bits
+  uint64_t below(uint64_t bound);  ///< uniform in [0, bound), without modulo bias; bound >= 1
   int64_t between(int64_t first, int64_t last);  ///< uniform in [first, last], both included
-  double uniform();                    ///< in [0, 1), 53 bits
-  double normal();                     ///< mean 0, variance 1 (Box–Muller)
+  double uniform();                              ///< in [0, 1), 53 bits
+  double normal();                               ///< mean 0, variance 1 (Box–Muller)
 
  private:
   uint64_t seed_;

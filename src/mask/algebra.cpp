@@ -56,9 +56,9 @@ struct Dense {
 }  // namespace
 
 ColumnMask from_startend_row_indices(const Tensor& indices, int64_t query_length, bool causal) {
-  HEDDLE_CHECK(indices.rank() == 3 && indices.dtype() == DType::i32,
-               "startend_row_indices: found ", name_of(indices.dtype()), " ",
-               indices.shape().text(), "; expected i32 [mask_heads, Sk, n]");
+  HEDDLE_CHECK(indices.rank() == 3 && indices.dtype() == DType::i32, "startend_row_indices: found ",
+               name_of(indices.dtype()), " ", indices.shape().text(),
+               "; expected i32 [mask_heads, Sk, n]");
   const int64_t n = indices.dim(2);
   HEDDLE_CHECK(causal ? n == 1 || n == 2 : n == 2 || n == 4, "startend_row_indices: found ", n,
                " columns; expected ", causal ? "1 or 2 with causal" : "2 or 4 without causal");
@@ -96,10 +96,10 @@ ColumnMask from_dense(const Tensor& dense) {
                       rank == 3 ? dense.stride(0) : 0,
                       dense.stride(rank - 2),
                       dense.stride(rank - 1)};
-  HEDDLE_CHECK(dense.elements() >= 1 && picture.rows <= kMaxMaskLength &&
-                   picture.keys <= kMaxMaskLength,
-               "from_dense: found ", dense.shape().text(), "; expected every axis to be 1 … ",
-               kMaxMaskLength);
+  HEDDLE_CHECK(
+      dense.elements() >= 1 && picture.rows <= kMaxMaskLength && picture.keys <= kMaxMaskLength,
+      "from_dense: found ", dense.shape().text(), "; expected every axis to be 1 … ",
+      kMaxMaskLength);
   ColumnFitter fitter("from_dense", {.query_length = picture.rows,
                                      .key_length = picture.keys,
                                      .heads = picture.heads,
@@ -140,7 +140,8 @@ ColumnMask select_rows(const ColumnMask& mask, std::span<const int32_t> rows) {
   // Consecutive rows only shift the diagonal; others turn it into an interval from row 0.
   const auto kept = static_cast<int64_t>(rows.size());
   const bool causal = mask.causal() && rows.back() - rows.front() + 1 == kept;
-  const int64_t offset = std::min<int64_t>(int64_t{mask.offset()} + rows.front(), mask.key_length());
+  const int64_t offset =
+      std::min<int64_t>(int64_t{mask.offset()} + rows.front(), mask.key_length());
   ColumnFitter fitter("select_rows", {.query_length = kept,
                                       .key_length = mask.key_length(),
                                       .heads = mask.heads(),

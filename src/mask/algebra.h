@@ -1,5 +1,5 @@
-// Masks from other forms, and new masks from old ones. Whatever needs more than two masked intervals
-// in some column is refused with the first such column named.
+// Masks from other forms, and new masks from old ones. Whatever needs more than two masked
+// intervals in some column is refused with the first such column named.
 #pragma once
 
 #include <cstdint>

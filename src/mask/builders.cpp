@@ -22,7 +22,8 @@ void check_range(std::string_view what, std::string_view name, int64_t value, in
                first, " … ", last);
 }
 
-/// The sum of the lengths, each at least `least`; checked against the total that the caller expects.
+/// The sum of the lengths, each at least `least`; checked against the total that the caller
+/// expects.
 int64_t checked_sum(std::string_view what, const Lengths& lengths, int64_t least,
                     std::optional<int64_t> total) {
   int64_t sum = 0;
@@ -82,18 +83,15 @@ ColumnMask valid_rows(int64_t query_length, int64_t key_length, int64_t valid) {
   checked_length("valid-rows", query_length);
   checked_length("valid-rows", key_length);
   check_range("valid-rows", "valid", valid, 0, query_length);
-  return ColumnMask({.query_length = query_length,
-                     .key_length = key_length,
-                     .lts = constant(key_length, valid)});
+  return ColumnMask(
+      {.query_length = query_length, .key_length = key_length, .lts = constant(key_length, valid)});
 }
 
 ColumnMask causal(int64_t length) { return causal_with_offset(length, length, 0); }
 
 ColumnMask causal_with_offset(int64_t query_length, int64_t key_length, int64_t offset) {
-  return ColumnMask({.query_length = query_length,
-                     .key_length = key_length,
-                     .causal = true,
-                     .offset = offset});
+  return ColumnMask(
+      {.query_length = query_length, .key_length = key_length, .causal = true, .offset = offset});
 }
 
 ColumnMask sliding_window(int64_t length, int64_t window) {
@@ -188,9 +186,8 @@ ColumnMask global_sliding(int64_t length, int64_t globals, int64_t left, int64_t
     return key < globals ? length : std::max(key + left + 1, globals);
   });
   parts.uts = rows_by_key(length, [&](int64_t key) { return key < globals ? 0 : globals; });
-  parts.ute = rows_by_key(length, [&](int64_t key) {
-    return key < globals ? 0 : std::max(key - right, globals);
-  });
+  parts.ute = rows_by_key(
+      length, [&](int64_t key) { return key < globals ? 0 : std::max(key - right, globals); });
   return ColumnMask(parts);
 }
 

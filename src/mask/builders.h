@@ -21,8 +21,8 @@ ColumnMask valid_rows(int64_t query_length, int64_t key_length, int64_t valid);
 /// Row i sees keys j <= i.
 ColumnMask causal(int64_t length);
 
-/// Row i sees keys j <= i + offset. With offset = key_length - query_length, the last row sees every
-/// key: a cache of `offset` keys before the new rows.
+/// Row i sees keys j <= i + offset. With offset = key_length - query_length, the last row sees
+/// every key: a cache of `offset` keys before the new rows.
 ColumnMask causal_with_offset(int64_t query_length, int64_t key_length, int64_t offset);
 
 /// Causal; row i sees the last `window` keys, itself included.
@@ -31,7 +31,8 @@ ColumnMask sliding_window(int64_t length, int64_t window);
 /// Row i sees keys [i - left, i + right].
 ColumnMask local_window(int64_t length, int64_t left, int64_t right);
 
-/// Packed documents, each seen by itself alone. `total`, when given, must be the sum of the lengths.
+/// Packed documents, each seen by itself alone. `total`, when given, must be the sum of the
+/// lengths.
 ColumnMask document(const Lengths& lengths, std::optional<int64_t> total = {});
 ColumnMask causal_document(const Lengths& lengths, std::optional<int64_t> total = {});
 
@@ -79,8 +80,8 @@ ColumnMask hash_sparse(int64_t query_length, const std::vector<int32_t>& lts,
 /// hold the same tokens in the same order and row i sees keys j <= i of its bucket.
 ColumnMask hash_buckets(const Lengths& sizes, bool causal);
 
-/// Causal under a key/value cache of `budget` tokens: from row `budget` on, each new token evicts one
-/// older column for good, drawn uniformly and independently a head.
+/// Causal under a key/value cache of `budget` tokens: from row `budget` on, each new token evicts
+/// one older column for good, drawn uniformly and independently a head.
 ColumnMask random_eviction(int64_t length, int64_t budget, int64_t heads, uint64_t seed);
 
 /// A tree of token runs in depth-first order: each token sees its ancestors and itself.

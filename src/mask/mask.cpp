@@ -41,9 +41,8 @@ bool check_interval(const Interval& interval, const MaskParts& parts) {
     if (from < 0 || from > to || to > parts.query_length) [[unlikely]] {
       const auto keys = static_cast<size_t>(parts.key_length);
       detail::throw_error(str("mask: column ", at % keys, " of head ", at / keys, " masks rows [",
-                              begin_name, "=", from, ", ", end_name, "=", to,
-                              "); expected 0 <= ", begin_name, " <= ", end_name, " <= ",
-                              parts.query_length));
+                              begin_name, "=", from, ", ", end_name, "=", to, "); expected 0 <= ",
+                              begin_name, " <= ", end_name, " <= ", parts.query_length));
     }
     masks = masks || from < to;
   }

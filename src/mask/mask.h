@@ -1,6 +1,7 @@
-// ColumnMask: the one mask of Heddle. Per key column, up to two intervals of query rows that may not
-// look at it, plus a causal bit: O(T) memory for documents, windows, prefixes, shared questions,
-// trees and whatever else fits two gaps a column. The rule is in rule.h, builders in builders.h.
+// ColumnMask: the one mask of Heddle. Per key column, up to two intervals of query rows that may
+// not look at it, plus a causal bit: O(T) memory for documents, windows, prefixes, shared
+// questions, trees and whatever else fits two gaps a column. The rule is in rule.h, builders in
+// builders.h.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,8 @@ namespace heddle {
 /// Longest row or column axis. Leaves room for tile arithmetic in int32.
 inline constexpr int64_t kMaxMaskLength = int64_t{1} << 30;
 
-/// The parts a mask is made of. Each bound is empty (its default, see MaskView) or [heads, key_length].
+/// The parts a mask is made of. Each bound is empty (its default, see MaskView) or [heads,
+/// key_length].
 struct MaskParts {
   int64_t query_length = 0;
   int64_t key_length = 0;

@@ -47,8 +47,7 @@ HEDDLE_HD inline MaskColumn mask_column(const MaskView& mask, int32_t head, int3
   return {mask.causal ? larger(key - mask.offset, 0) : 0,
           mask.lts != nullptr ? mask.lts[at] : mask.query_length,
           mask.lte != nullptr ? mask.lte[at] : mask.query_length,
-          mask.uts != nullptr ? mask.uts[at] : 0,
-          mask.ute != nullptr ? mask.ute[at] : 0};
+          mask.uts != nullptr ? mask.uts[at] : 0, mask.ute != nullptr ? mask.ute[at] : 0};
 }
 
 /// May this row look at this column?
@@ -74,8 +73,8 @@ HEDDLE_HD inline int32_t visible_rows(const MaskColumn& column, int32_t begin, i
   return end - from - in_l - in_u + in_both;
 }
 
-/// The exact class of the tile rows [row_begin, row_end) × keys [key_begin, key_end), also where only
-/// the union of the two intervals, or different intervals in different columns, cover it.
+/// The exact class of the tile rows [row_begin, row_end) × keys [key_begin, key_end), also where
+/// only the union of the two intervals, or different intervals in different columns, cover it.
 HEDDLE_HD inline TileClass classify(const MaskView& mask, int32_t head, int32_t row_begin,
                                     int32_t row_end, int32_t key_begin, int32_t key_end) {
   bool any = false;

@@ -17,9 +17,10 @@ int64_t checked_tree(const std::vector<TreeNode>& nodes) {
                  tokens, " tokens; expected 1 … ", kMaxMaskLength - length);
     length += tokens;
     while (!path.empty() && path.back() != parent) path.pop_back();
-    HEDDLE_CHECK(parent == -1 || !path.empty(), "prefix-tree: node ", i, " has parent ", parent,
-                 "; expected −1, or the node before it, or one of that node's ancestors. Hint: list "
-                 "the nodes in depth-first order");
+    HEDDLE_CHECK(
+        parent == -1 || !path.empty(), "prefix-tree: node ", i, " has parent ", parent,
+        "; expected −1, or the node before it, or one of that node's ancestors. Hint: list "
+        "the nodes in depth-first order");
     path.push_back(static_cast<int64_t>(i));
   }
   HEDDLE_CHECK(length >= 1, "prefix-tree: found no nodes; expected at least 1");
@@ -30,8 +31,8 @@ int64_t checked_tree(const std::vector<TreeNode>& nodes) {
 
 ColumnMask prefix_tree(const std::vector<TreeNode>& nodes, std::optional<int64_t> total) {
   const int64_t length = checked_tree(nodes);
-  HEDDLE_CHECK(!total || *total == length, "prefix-tree: nodes hold ", length,
-               " tokens; expected ", total.value_or(0));
+  HEDDLE_CHECK(!total || *total == length, "prefix-tree: nodes hold ", length, " tokens; expected ",
+               total.value_or(0));
   // Tokens below each node, itself included: children come later, so add them up from the back.
   std::vector<int64_t> subtree(nodes.size());
   for (size_t i = nodes.size(); i-- > 0;) {

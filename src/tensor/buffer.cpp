@@ -12,8 +12,8 @@ namespace {
 class HostBuffer : public Buffer {
  public:
   explicit HostBuffer(size_t bytes)
-      : Buffer(::operator new(bytes, std::align_val_t{kHostAlignment}), bytes, Device{}) {}
-  ~HostBuffer() override { ::operator delete(data(), std::align_val_t{kHostAlignment}); }
+      : Buffer(::operator new (bytes, std::align_val_t{kHostAlignment}), bytes, Device{}) {}
+  ~HostBuffer() override { ::operator delete (data(), std::align_val_t{kHostAlignment}); }
 };
 
 class HostAllocator : public Allocator {
@@ -50,8 +50,8 @@ Arena::Arena(size_t capacity, Allocator& from) : block_(from.allocate(capacity))
 std::shared_ptr<Buffer> Arena::allocate(size_t bytes) {
   const size_t padding = (kHostAlignment - bytes % kHostAlignment) % kHostAlignment;
   const size_t room = capacity() - used_;
-  HEDDLE_CHECK(bytes <= room && padding <= room - bytes, "arena: found ", room,
-               " free bytes of ", capacity(), "; expected room for ", bytes,
+  HEDDLE_CHECK(bytes <= room && padding <= room - bytes, "arena: found ", room, " free bytes of ",
+               capacity(), "; expected room for ", bytes,
                ". Hint: reset it each step, or make it larger");
   auto buffer = std::make_shared<ArenaBuffer>(block_, used_, bytes);
   used_ += bytes + padding;

@@ -114,8 +114,8 @@ struct CachingAllocator::State {
       trim();
       status = cudaMalloc(&data, bytes);
     }
-    HEDDLE_CHECK(status == cudaSuccess, "out of GPU memory: asked for ", bytes, " bytes with ", held,
-                 " held; CUDA says ", cudaGetErrorString(status));
+    HEDDLE_CHECK(status == cudaSuccess, "out of GPU memory: asked for ", bytes, " bytes with ",
+                 held, " held; CUDA says ", cudaGetErrorString(status));
     held += bytes;
     return data;
   }

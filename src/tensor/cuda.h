@@ -2,7 +2,8 @@
 // links no_cuda.cpp, where `device_count` is 0 and everything else throws.
 //
 // Work is queued on streams. Memory from a Context is handed out again as soon as its last holder
-// goes, though the GPU may still use it: safe, because every user of it is queued on that one stream.
+// goes, though the GPU may still use it: safe, because every user of it is queued on that one
+// stream.
 #pragma once
 
 #include <cstddef>
@@ -54,8 +55,8 @@ Allocator& pinned_allocator();
 /// What work on one GPU stream needs: the stream and its memory.
 class Context {
  public:
-  explicit Context(int device = 0);             ///< makes a stream of its own
-  Context(int device, StreamHandle stream);     ///< works on the caller's stream
+  explicit Context(int device = 0);          ///< makes a stream of its own
+  Context(int device, StreamHandle stream);  ///< works on the caller's stream
   ~Context();
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
@@ -81,7 +82,7 @@ class Event {
   Event& operator=(const Event&) = delete;
 
   void record(StreamHandle stream);
-  void wait_in(StreamHandle stream) const;            ///< later work of that stream waits for it
+  void wait_in(StreamHandle stream) const;  ///< later work of that stream waits for it
   double milliseconds_since(const Event& earlier) const;  ///< waits for both
 
  private:

@@ -39,9 +39,9 @@ std::string Shape::text() const {
 
 Tensor Tensor::empty(Shape shape, DType dtype, Allocator& allocator) {
   int64_t bytes = 0;
-  HEDDLE_CHECK(!__builtin_mul_overflow(shape.elements(), static_cast<int64_t>(size_of(dtype)),
-                                       &bytes),
-               "tensor: ", shape.text(), " of ", name_of(dtype), " is too large");
+  HEDDLE_CHECK(
+      !__builtin_mul_overflow(shape.elements(), static_cast<int64_t>(size_of(dtype)), &bytes),
+      "tensor: ", shape.text(), " of ", name_of(dtype), " is too large");
   Tensor tensor;
   tensor.buffer_ = allocator.allocate(static_cast<size_t>(bytes));
   tensor.data_ = tensor.buffer_->data();
@@ -76,8 +76,8 @@ Tensor Tensor::slice(int axis, int64_t begin, int64_t end) const {
                ") of axis ", axis, "; expected a part of [0, ", dim(axis), ")");
   Tensor part = *this;
   part.shape_[axis] = end - begin;
-  part.data_ = static_cast<std::byte*>(data_) +
-               begin * stride(axis) * static_cast<int64_t>(size_of(dtype_));
+  part.data_ =
+      static_cast<std::byte*>(data_) + begin * stride(axis) * static_cast<int64_t>(size_of(dtype_));
   return part;
 }
 

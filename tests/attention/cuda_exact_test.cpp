@@ -51,8 +51,10 @@ std::vector<uint32_t> download_words(const TileBits& bits, int64_t sets) {
 
 /// Makes every tile of a plan live and partial: nothing is skipped, every element is tested.
 void visit_all(DeviceMask& mask, TileAxis axis, int head_dim, Direction direction) {
+  const auto shared = attention::cuda::shared_memory_class(
+      static_cast<int64_t>(cuda::shared_memory_per_block(gpu().device().index)));
   const auto tile =
-      attention::cuda::tile(80, attention::cuda::padded_head_dim(head_dim), direction);
+      attention::cuda::tile(80, attention::cuda::padded_head_dim(head_dim), direction, shared);
   const TileBits& bits = mask.tiles(axis, {tile.rows, tile.keys});
   const auto& columns = mask.columns();
   const int other = axis == TileAxis::query ? (columns.key_length - 1) / tile.keys + 1
@@ -81,6 +83,7 @@ TEST_F(ExactGpu, SkippingChangesNoBit) {
       const auto dim = static_cast<int>(head_dim);
       visit_all(problem.device_mask(), TileAxis::query, dim, Direction::forward);
       visit_all(problem.device_mask(), TileAxis::key, dim, Direction::backward);
+      visit_all(problem.device_mask(), TileAxis::query, dim, Direction::query_gradient);
       expect_same(skipping, problem.run(), str(name, " ", problem.text()));
     }
   }

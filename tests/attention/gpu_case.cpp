@@ -259,9 +259,11 @@ std::string GpuCase::text() const {
   return text;
 }
 
-void expect_close(const char* name, const std::vector<double>& ours,
-                  const std::vector<double>& exact, const std::vector<double>& plain, DType dtype,
-                  const std::string& text) {
+void expect_close(const char* name, const CaseResults& our_results,
+                  const CaseResults& exact_results, const CaseResults& plain_results,
+                  std::vector<double> CaseResults::*result, const GpuCase& problem, double floor) {
+  const std::vector<double>&ours = our_results.*result, &exact = exact_results.*result,
+        &plain = plain_results.*result;
   double error = 0, baseline = 0, largest = 0;
   size_t where = 0, not_finite = 0;
   for (size_t i = 0; i < exact.size(); ++i) {
@@ -271,26 +273,49 @@ void expect_close(const char* name, const std::vector<double>& ours,
     baseline = std::max(baseline, std::abs(plain[i] - exact[i]));
     largest = std::max(largest, std::abs(exact[i]));
   }
-  const double rounding = largest * (dtype == DType::bf16 ? 0x1p-9 : 0x1p-12);
-  const double bound = 2 * baseline + 2 * rounding + 1e-7;
+  const double rounding = largest * (problem.shape().dtype == DType::bf16 ? 0x1p-9 : 0x1p-12);
+  const double bound = 2 * baseline + 2 * rounding + floor;
   worst()[name] = std::max(worst()[name], error / bound);
   EXPECT_TRUE(not_finite == 0 && error <= bound)
       << name << ": error " << error << " at " << where << " (" << ours[where] << ", exact "
       << exact[where] << "), bound " << bound << ", baseline " << baseline << ", not finite "
-      << not_finite << "; " << text;
+      << not_finite << "; " << problem.text();
 }
+
+namespace {
+
+/// What dP − Δ, two sums of E products of normal numbers that cancel where a row sees one key, may
+/// be off by in f32.
+double score_floor(const CaseShape& shape) { return 0x1p-22 * static_cast<double>(shape.head_dim); }
+
+/// The same times |scale · k| of up to 4 standard deviations; P sums to 1 over a row.
+double d_q_floor(const CaseShape& shape) {
+  const double usual = 1 / std::sqrt(static_cast<double>(shape.head_dim));
+  return score_floor(shape) * 4 * std::max(std::abs(shape.scale), usual);
+}
+
+/// Over a column P sums to as many rows as there are a key.
+double d_k_floor(const GpuCase& problem) {
+  const CaseShape& shape = problem.shape();
+  const double rows = static_cast<double>(problem.mask().query_length() * shape.heads);
+  const double keys = static_cast<double>(problem.mask().key_length() * shape.kv_heads);
+  return d_q_floor(shape) * std::sqrt(1 + rows / keys);
+}
+
+}  // namespace
 
 void expect_correct(GpuCase& problem, const std::string& implementation) {
   const std::string text = problem.text();
   const CaseResults ours = problem.run(implementation);
   const CaseResults exact = problem.reference(false), plain = problem.reference(true);
-  const DType dtype = problem.shape().dtype;
-  expect_close("out", ours.out, exact.out, plain.out, dtype, text);
-  expect_close("d_q", ours.d_q, exact.d_q, plain.d_q, dtype, text);
-  expect_close("d_k", ours.d_k, exact.d_k, plain.d_k, dtype, text);
-  expect_close("d_v", ours.d_v, exact.d_v, plain.d_v, dtype, text);
+  constexpr double kFloor = 1e-7;
+  const double d_q_bound = d_q_floor(problem.shape()), d_k_bound = d_k_floor(problem);
+  expect_close("out", ours, exact, plain, &CaseResults::out, problem, kFloor);
+  expect_close("d_q", ours, exact, plain, &CaseResults::d_q, problem, d_q_bound);
+  expect_close("d_k", ours, exact, plain, &CaseResults::d_k, problem, d_k_bound);
+  expect_close("d_v", ours, exact, plain, &CaseResults::d_v, problem, kFloor);
   if (problem.shape().sinks) {
-    expect_close("d_sinks", ours.d_sinks, exact.d_sinks, plain.d_sinks, dtype, text);
+    expect_close("d_sinks", ours, exact, plain, &CaseResults::d_sinks, problem, kFloor);
   }
   double error = 0;
   int64_t blind = 0;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "heddle/attention/attention.h"
+#include "heddle/mask/device_mask.h"
 #include "tests/attention/gpu_reference.h"
 
 namespace heddle::test {
@@ -68,10 +69,10 @@ class GpuCase {
 /// Runs a case and checks every result; says what is wrong and goes on.
 void expect_correct(GpuCase& problem, const std::string& implementation = "cuda-sm80");
 
-/// Checks one result by the rule.
-void expect_close(const char* name, const std::vector<double>& ours,
-                  const std::vector<double>& exact, const std::vector<double>& plain, DType dtype,
-                  const std::string& text);
+/// Checks one result by the rule; `floor` is what sums in f32 may be off by, 16 bits apart.
+void expect_close(const char* name, const CaseResults& ours, const CaseResults& exact,
+                  const CaseResults& plain, std::vector<double> CaseResults::*result,
+                  const GpuCase& problem, double floor);
 
 /// Worst of |ours − exact| / bound over all checks so far, one line a result.
 std::string worst_so_far();

@@ -124,6 +124,12 @@ __global__ void rows_kernel(GpuReference p) {
     }
     __syncthreads();
   }
+  if (p.rounding) {  // what is kept for the backward is the rounded output, not the weights
+    delta = 0;
+    for (int e = thread; e < width; e += kThreads) {
+      delta += rounded<T>(p, out[e / kThreads]) * value(d_out[e]);
+    }
+  }
   delta = sum_of(delta);
   double d_q[2] = {0, 0};
   for (int begin = 0; begin < keys && !blind; begin += kThreads) {

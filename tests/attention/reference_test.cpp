@@ -29,11 +29,11 @@ struct Sizes {
 struct Problem {
   explicit Problem(const ColumnMask& its_mask, Sizes n = {}, uint64_t seed = 1) : mask(its_mask) {
     Random random(seed);
-    args.q = random_tensor(random, {n.rows, n.heads, n.head_dim});           // [Tq, H, E]
-    args.k = random_tensor(random, {n.keys, n.kv_heads, n.head_dim});        // [Tk, K, E]
-    args.v = random_tensor(random, {n.keys, n.kv_heads, n.value_dim});       // [Tk, K, Ev]
-    args.out = Tensor::zeros({n.rows, n.heads, n.value_dim}, DType::f64);    // [Tq, H, Ev]
-    args.lse = Tensor::zeros({n.heads, n.rows}, DType::f64);                 // [H, Tq]
+    args.q = random_tensor(random, {n.rows, n.heads, n.head_dim});         // [Tq, H, E]
+    args.k = random_tensor(random, {n.keys, n.kv_heads, n.head_dim});      // [Tk, K, E]
+    args.v = random_tensor(random, {n.keys, n.kv_heads, n.value_dim});     // [Tk, K, Ev]
+    args.out = Tensor::zeros({n.rows, n.heads, n.value_dim}, DType::f64);  // [Tq, H, Ev]
+    args.lse = Tensor::zeros({n.heads, n.rows}, DType::f64);               // [H, Tq]
     args.mask = &mask;
     gradients.d_out = random_tensor(random, args.out.shape());
     gradients.d_q = Tensor::zeros(args.q.shape(), DType::f64);
@@ -304,10 +304,8 @@ TEST(Checks, SayWhatWasFoundAndExpected) {
   const ColumnMask other = masks::causal(9);
   args.mask = &other;
   EXPECT_EQ(error_of(args), "attention: mask is 9 × 9; expected Tq × Tk = 7 × 9");
-  const ColumnMask by_head({.query_length = 7,
-                            .key_length = 9,
-                            .heads = 3,
-                            .lts = std::vector<int32_t>(27, 4)});
+  const ColumnMask by_head(
+      {.query_length = 7, .key_length = 9, .heads = 3, .lts = std::vector<int32_t>(27, 4)});
   args.mask = &by_head;
   EXPECT_EQ(error_of(args), "attention: mask has 3 heads; expected 1 or K = 2");
   args = problem.args;
@@ -325,8 +323,8 @@ TEST(Checks, SayWhatWasFoundAndExpected) {
   args = problem.args;
   args.v = Tensor::wrap(args.v.raw(), {9, 2, 3}, {6, 1, 2}, DType::f64);
   EXPECT_EQ(error_of(args), "attention: innermost stride of v is 2; expected 1");
-  EXPECT_TRUE(error_of(problem.args, "abacus").starts_with(
-      "attention: found no implementation abacus; expected one of "));
+  EXPECT_TRUE(error_of(problem.args, "abacus")
+                  .starts_with("attention: found no implementation abacus; expected one of "));
   EXPECT_TRUE(error_of(problem.args, "abacus").ends_with("reference"));
 
   problem.add_sinks();

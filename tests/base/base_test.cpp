@@ -47,8 +47,8 @@ uint16_t nearest_half(float value) {
 
 TEST(Half, RoundsToNearestEven) {
   Random random(1);
-  std::vector<float> values = {0.0f,    -0.0f,   1.0f,     65504.0f, 65519.9f, 65520.0f,
-                               1e9f,    6e-8f,   2.9e-8f,  3.0e-8f,  -6.1e-5f, 0x1.ffcp-15f,
+  std::vector<float> values = {0.0f,     -0.0f,      1.0f,    65504.0f, 65519.9f, 65520.0f,
+                               1e9f,     6e-8f,      2.9e-8f, 3.0e-8f,  -6.1e-5f, 0x1.ffcp-15f,
                                0x1p-25f, 0x1.8p-24f, 2049.0f, 2051.0f};
   for (int i = 0; i < 150; ++i) {
     values.push_back(static_cast<float>(random.normal() * std::exp(random.normal() * 5)));
@@ -76,8 +76,8 @@ TEST(Half, EveryValueRoundTrips) {
 }
 
 TEST(Half, BFloat16RoundsToNearestEven) {
-  EXPECT_EQ(BFloat16(1.0f + 0x1p-8f).bits, 0x3f80);                 // tie: down to even
-  EXPECT_EQ(BFloat16(1.0f + 0x1.8p-7f).bits, 0x3f82);               // tie: up to even
+  EXPECT_EQ(BFloat16(1.0f + 0x1p-8f).bits, 0x3f80);    // tie: down to even
+  EXPECT_EQ(BFloat16(1.0f + 0x1.8p-7f).bits, 0x3f82);  // tie: up to even
   EXPECT_EQ(BFloat16(std::bit_cast<float>(0x3f808001u)).bits, 0x3f81);
   EXPECT_EQ(BFloat16(std::numeric_limits<float>::max()).bits, 0x7f80);  // overflows to infinity
   EXPECT_EQ(BFloat16(-std::numeric_limits<float>::infinity()).bits, 0xff80);
@@ -163,9 +163,8 @@ TEST(Threads, PassOnTheFirstExceptionAndGoOn) {
 TEST(Threads, LoopsFromManyThreadsWaitForEachOther) {
   ThreadPool pool(2), callers(4);
   std::atomic<int> visits = 0;
-  callers.parallel_for(40, [&](int64_t, int) {
-    pool.parallel_for(10, [&](int64_t, int) { ++visits; });
-  });
+  callers.parallel_for(
+      40, [&](int64_t, int) { pool.parallel_for(10, [&](int64_t, int) { ++visits; }); });
   EXPECT_EQ(visits, 400);
 }
 

@@ -41,9 +41,9 @@ TEST(StartEnd, AllFourFormsRectangularAndByHead) {
       }
       const ColumnMask mask = masks::from_startend_row_indices(indices, rows, form.causal);
       ASSERT_TRUE(test::same(mask, test::Dense(heads, rows, keys, [&](int h, int i, int j) {
-        return flashmask_allows(data + (h * keys + j) * form.n, form.n, form.causal, i, j, rows,
-                                keys);
-      })));
+                               return flashmask_allows(data + (h * keys + j) * form.n, form.n,
+                                                       form.causal, i, j, rows, keys);
+                             })));
     }
   }
 }
@@ -57,7 +57,8 @@ TEST(StartEnd, ReadsStridedTensors) {
 }
 
 Tensor dense_tensor(const test::Dense& dense) {
-  Tensor tensor = Tensor::empty({dense.heads, dense.rows, dense.keys}, DType::u8);  // [heads, Tq, Tk]
+  Tensor tensor =
+      Tensor::empty({dense.heads, dense.rows, dense.keys}, DType::u8);  // [heads, Tq, Tk]
   auto* data = static_cast<uint8_t*>(tensor.raw());
   for (int head = 0; head < dense.heads; ++head) {
     for (int row = 0; row < dense.rows; ++row) {
@@ -73,9 +74,9 @@ TEST(FromDense, RoundTripsWhateverFits) {
   for (int turn = 0; turn < 400; ++turn) {
     // A causal mask with two more intervals fits only when its diagonal is the bottom-right one.
     const bool causal = turn % 2 == 0;
-    const ColumnMask mask = test::random_mask(
-        random, {random.between(1, 12), random.between(1, 12), random.between(1, 2), causal,
-                 causal ? 1 : 4});
+    const ColumnMask mask =
+        test::random_mask(random, {random.between(1, 12), random.between(1, 12),
+                                   random.between(1, 2), causal, causal ? 1 : 4});
     const test::Dense dense(mask);
     ASSERT_TRUE(test::same(masks::from_dense(dense_tensor(dense)), dense));
     ++fitted;
@@ -119,19 +120,19 @@ TEST(SelectRows, MapsEveryBoundToTheKeptRowsBeforeIt) {
       }
     }
     const ColumnMask part = masks::select_rows(mask, rows);
-    ASSERT_TRUE(test::same(
-        part, test::Dense(1, static_cast<int>(rows.size()), mask.key_length(),
-                          [&](int, int i, int j) {
-                            return mask.allowed(0, rows[static_cast<size_t>(i)], j);
-                          })));
+    ASSERT_TRUE(test::same(part, test::Dense(1, static_cast<int>(rows.size()), mask.key_length(),
+                                             [&](int, int i, int j) {
+                                               return mask.allowed(0, rows[static_cast<size_t>(i)],
+                                                                   j);
+                                             })));
   }
 }
 
 TEST(SelectRows, ConsecutiveRowsStayCausalWithAllTheirIntervals) {
   Random random(6);
   for (int turn = 0; turn < 200; ++turn) {
-    const ColumnMask mask = test::random_mask(
-        random, {random.between(3, 30), random.between(1, 30), 2, true, 4});
+    const ColumnMask mask =
+        test::random_mask(random, {random.between(3, 30), random.between(1, 30), 2, true, 4});
     const auto first = static_cast<int32_t>(random.between(0, mask.query_length() - 1));
     const auto last = static_cast<int32_t>(random.between(first, mask.query_length() - 1));
     std::vector<int32_t> rows;
@@ -168,9 +169,10 @@ TEST(Intersect, AllowsWhatBothAllow) {
   for (int turn = 0; turn < 600; ++turn) {
     const int64_t rows = random.between(1, 20), keys = random.between(1, 20);
     const ColumnMask a = test::random_mask(
-        random, {rows, keys, turn % 3 == 0 ? 2 : 1, turn % 2 == 0, static_cast<int>(random.below(5))});
-    const ColumnMask b = test::random_mask(
-        random, {rows, keys, turn % 5 == 0 ? 2 : 1, turn % 4 < 2, static_cast<int>(random.below(5))});
+        random,
+        {rows, keys, turn % 3 == 0 ? 2 : 1, turn % 2 == 0, static_cast<int>(random.below(5))});
+    const ColumnMask b = test::random_mask(random, {rows, keys, turn % 5 == 0 ? 2 : 1, turn % 4 < 2,
+                                                    static_cast<int>(random.below(5))});
     const int heads = std::max(a.heads(), b.heads());
     const test::Dense expected(heads, static_cast<int>(rows), static_cast<int>(keys),
                                [&](int head, int i, int j) {
@@ -204,14 +206,15 @@ TEST(Intersect, DocumentsUnderAWindow) {
       masks::intersect(masks::causal_document({5, 7}), masks::sliding_window(12, 3));
   EXPECT_EQ(mask.bounds_stored(), 1);
   EXPECT_TRUE(test::same(mask, test::Dense(1, 12, 12, [](int, int i, int j) {
-    return j <= i && i - j < 3 && (i < 5) == (j < 5);
-  })));
+                           return j <= i && i - j < 3 && (i < 5) == (j < 5);
+                         })));
 }
 
 TEST(Intersect, RefusesOtherShapes) {
   EXPECT_THROW(masks::intersect(masks::causal(4), masks::causal(5)), Error);
-  EXPECT_THROW(masks::intersect(masks::random_eviction(4, 2, 2, 0), masks::random_eviction(4, 2, 3, 0)),
-               Error);
+  EXPECT_THROW(
+      masks::intersect(masks::random_eviction(4, 2, 2, 0), masks::random_eviction(4, 2, 3, 0)),
+      Error);
 }
 
 }  // namespace

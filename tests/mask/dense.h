@@ -44,9 +44,7 @@ class Dense {
     return sum(head, row_end, key_end) - sum(head, row_begin, key_end) -
            sum(head, row_end, key_begin) + sum(head, row_begin, key_begin);
   }
-  bool at(int head, int row, int key) const {
-    return count(head, row, row + 1, key, key + 1) == 1;
-  }
+  bool at(int head, int row, int key) const { return count(head, row, row + 1, key, key + 1) == 1; }
   int64_t pairs() const {
     int64_t total = 0;
     for (int head = 0; head < heads; ++head) total += count(head, 0, rows, 0, keys);
@@ -65,7 +63,9 @@ class Dense {
   int& sum(int head, int row, int key) {
     return sums_[(static_cast<size_t>(head) * (rows + 1) + row) * (keys + 1) + key];
   }
-  int sum(int head, int row, int key) const { return const_cast<Dense*>(this)->sum(head, row, key); }
+  int sum(int head, int row, int key) const {
+    return const_cast<Dense*>(this)->sum(head, row, key);
+  }
 
   std::vector<int> sums_;
 };
@@ -75,18 +75,17 @@ inline ::testing::AssertionResult same(const ColumnMask& mask, const Dense& expe
   if (mask.heads() != expected.heads || mask.query_length() != expected.rows ||
       mask.key_length() != expected.keys) {
     return ::testing::AssertionFailure()
-           << "found " << mask.heads() << " × " << mask.query_length() << " × "
-           << mask.key_length() << "; expected " << expected.heads << " × " << expected.rows
-           << " × " << expected.keys;
+           << "found " << mask.heads() << " × " << mask.query_length() << " × " << mask.key_length()
+           << "; expected " << expected.heads << " × " << expected.rows << " × " << expected.keys;
   }
   const MaskView view = mask.view();
   for (int head = 0; head < expected.heads; ++head) {
     for (int row = 0; row < expected.rows; ++row) {
       for (int key = 0; key < expected.keys; ++key) {
         if (allowed(view, head, row, key) != expected.at(head, row, key)) {
-          return ::testing::AssertionFailure() << "head " << head << ", row " << row << ", key "
-                                               << key << ": expected "
-                                               << expected.at(head, row, key);
+          return ::testing::AssertionFailure()
+                 << "head " << head << ", row " << row << ", key " << key << ": expected "
+                 << expected.at(head, row, key);
         }
       }
     }

@@ -88,30 +88,38 @@ class EveryLength : public ::testing::TestWithParam<int> {};
 
 TEST_P(EveryLength, FullAndCausal) {
   const int T = GetParam();
-  check(masks::full(T, T), [](int, int) { return true; }, true);
-  check(masks::causal(T), [](int i, int j) { return j <= i; }, true);
+  check(
+      masks::full(T, T), [](int, int) { return true; }, true);
+  check(
+      masks::causal(T), [](int i, int j) { return j <= i; }, true);
   for (int keys = 1; keys <= kMaxLength; ++keys) {
-    check(masks::full(T, keys), [](int, int) { return true; }, false);
+    check(
+        masks::full(T, keys), [](int, int) { return true; }, false);
     for (int offset = -3; offset <= keys; ++offset) {
-      check(masks::causal_with_offset(T, keys, offset),
-            [&](int i, int j) { return j <= i + offset; }, keys - T == offset);
+      check(
+          masks::causal_with_offset(T, keys, offset), [&](int i, int j) { return j <= i + offset; },
+          keys - T == offset);
     }
   }
   for (int valid = 0; valid <= T; ++valid) {
-    check(masks::valid_rows(T, 5, valid), [&](int i, int) { return i < valid; }, false);
+    check(
+        masks::valid_rows(T, 5, valid), [&](int i, int) { return i < valid; }, false);
   }
 }
 
 TEST_P(EveryLength, Windows) {
   const int T = GetParam();
   for (int window = 1; window <= T + 1; ++window) {
-    check(masks::sliding_window(T, window),
-          [&](int i, int j) { return j <= i && i - j < window; }, window % 5 == 3);
+    check(
+        masks::sliding_window(T, window), [&](int i, int j) { return j <= i && i - j < window; },
+        window % 5 == 3);
     for (int right = 0; right < window; right += 2) {
-      check(masks::local_window(T, window - 1, right),
-            [&](int i, int j) { return i - j < window && j - i <= right; }, false);
-      check(masks::local_window(T, right, window - 1),
-            [&](int i, int j) { return i - j <= right && j - i < window; }, false);
+      check(
+          masks::local_window(T, window - 1, right),
+          [&](int i, int j) { return i - j < window && j - i <= right; }, false);
+      check(
+          masks::local_window(T, right, window - 1),
+          [&](int i, int j) { return i - j <= right && j - i < window; }, false);
     }
   }
 }
@@ -119,17 +127,20 @@ TEST_P(EveryLength, Windows) {
 TEST_P(EveryLength, GlobalAndPrefix) {
   const int T = GetParam();
   for (int first = 0; first <= T; ++first) {
-    check(masks::prefix_lm_causal(T, first),
-          [&](int i, int j) { return j < first || j <= i; }, first == T / 2);
+    check(
+        masks::prefix_lm_causal(T, first), [&](int i, int j) { return j < first || j <= i; },
+        first == T / 2);
     for (int window = 1; window <= T; window += 3) {
-      check(masks::image_prefix_window(T, first, window),
-            [&](int i, int j) { return j < first || (j <= i && i - j < window); }, false);
+      check(
+          masks::image_prefix_window(T, first, window),
+          [&](int i, int j) { return j < first || (j <= i && i - j < window); }, false);
       for (int right = 0; right < T; right += 4) {
-        check(masks::global_sliding(T, first, window - 1, right),
-              [&](int i, int j) {
-                return i < first || j < first || (i - j < window && j - i <= right);
-              },
-              first == 2 && window == 4 && right == 4);
+        check(
+            masks::global_sliding(T, first, window - 1, right),
+            [&](int i, int j) {
+              return i < first || j < first || (i - j < window && j - i <= right);
+            },
+            first == 2 && window == 4 && right == 4);
       }
     }
   }
@@ -141,39 +152,46 @@ TEST_P(EveryLength, Documents) {
   for_each_split(T, [&](const masks::Lengths& lengths) {
     const Split split(lengths);
     const bool all = ++turn == 3;
-    check(masks::document(lengths, T),
-          [&](int i, int j) { return split.of(i) == split.of(j); }, all);
-    check(masks::causal_document(lengths, T),
-          [&](int i, int j) { return j <= i && split.of(i) == split.of(j); }, all);
-    check(masks::causal_blockwise(lengths, T),
-          [&](int i, int j) {
-            return j <= i && (split.of(i) == split.of(j) || split.of(i) == split.last());
-          },
-          all);
-    check(masks::hash_buckets(lengths, true),
-          [&](int i, int j) { return j <= i && split.of(i) == split.of(j); }, false);
-    check(masks::hash_buckets(lengths, false),
-          [&](int i, int j) { return split.of(i) == split.of(j); }, false);
+    check(
+        masks::document(lengths, T), [&](int i, int j) { return split.of(i) == split.of(j); }, all);
+    check(
+        masks::causal_document(lengths, T),
+        [&](int i, int j) { return j <= i && split.of(i) == split.of(j); }, all);
+    check(
+        masks::causal_blockwise(lengths, T),
+        [&](int i, int j) {
+          return j <= i && (split.of(i) == split.of(j) || split.of(i) == split.last());
+        },
+        all);
+    check(
+        masks::hash_buckets(lengths, true),
+        [&](int i, int j) { return j <= i && split.of(i) == split.of(j); }, false);
+    check(
+        masks::hash_buckets(lengths, false),
+        [&](int i, int j) { return split.of(i) == split.of(j); }, false);
 
     std::vector<masks::PrefixDocument> prefixed;
-    for (const int64_t length : lengths) prefixed.push_back({length, (length + turn) % (length + 1)});
-    check(masks::prefix_lm_document(prefixed, T),
-          [&](int i, int j) {
-            const auto prefix = prefixed[static_cast<size_t>(split.of(j))].prefix;
-            return split.of(i) == split.of(j) && (j <= i || j - split.begin(j) < prefix);
-          },
-          all);
+    for (const int64_t length : lengths)
+      prefixed.push_back({length, (length + turn) % (length + 1)});
+    check(
+        masks::prefix_lm_document(prefixed, T),
+        [&](int i, int j) {
+          const auto prefix = prefixed[static_cast<size_t>(split.of(j))].prefix;
+          return split.of(i) == split.of(j) && (j <= i || j - split.begin(j) < prefix);
+        },
+        all);
 
     // Every second document is dropped.
     std::vector<masks::TokenRange> dropped;
     for (size_t d = 0; d < lengths.size(); d += 2) {
       dropped.push_back({split.begins[d], split.begins[d] + lengths[d]});
     }
-    check(masks::qk_sparse(T, dropped),
-          [&](int i, int j) {
-            return j <= i && !(split.of(j) % 2 == 0 && split.of(i) == split.of(j));
-          },
-          all);
+    check(
+        masks::qk_sparse(T, dropped),
+        [&](int i, int j) {
+          return j <= i && !(split.of(j) % 2 == 0 && split.of(i) == split.of(j));
+        },
+        all);
   });
 }
 
@@ -192,12 +210,13 @@ TEST_P(EveryLength, SharedQuestions) {
       }
     }
     const Split split(lengths);
-    check(masks::shared_question(groups, T),
-          [&](int i, int j) {
-            const size_t a = static_cast<size_t>(split.of(i)), b = static_cast<size_t>(split.of(j));
-            return j <= i && a / size == b / size && (a == b || b % size == 0);
-          },
-          turn == 5);
+    check(
+        masks::shared_question(groups, T),
+        [&](int i, int j) {
+          const size_t a = static_cast<size_t>(split.of(i)), b = static_cast<size_t>(split.of(j));
+          return j <= i && a / size == b / size && (a == b || b % size == 0);
+        },
+        turn == 5);
   });
 }
 
@@ -217,9 +236,10 @@ TEST_P(EveryLength, CrossDocuments) {
       key_document.insert(key_document.end(), static_cast<size_t>(keys[d]), static_cast<int>(d));
     }
     const Split split(query_lengths);
-    check(masks::cross_document(queries, keys),
-          [&](int i, int j) { return split.of(i) == key_document[static_cast<size_t>(j)]; },
-          turn < 30);
+    check(
+        masks::cross_document(queries, keys),
+        [&](int i, int j) { return split.of(i) == key_document[static_cast<size_t>(j)]; },
+        turn < 30);
   });
 }
 
@@ -232,7 +252,8 @@ TEST_P(EveryLength, PrefixTrees) {
     std::vector<masks::TreeNode> nodes;
     for (size_t d = 0; d < lengths.size(); ++d) {
       int64_t parent = static_cast<int64_t>(d) - 1;
-      while (parent >= 0 && random.below(3) == 0) parent = nodes[static_cast<size_t>(parent)].parent;
+      while (parent >= 0 && random.below(3) == 0)
+        parent = nodes[static_cast<size_t>(parent)].parent;
       nodes.push_back({parent, lengths[d]});
     }
     const Split split(lengths);
@@ -241,9 +262,10 @@ TEST_P(EveryLength, PrefixTrees) {
       while (at > a) at = nodes[static_cast<size_t>(at)].parent;
       return at == a;
     };
-    check(masks::prefix_tree(nodes, T),
-          [&](int i, int j) { return j <= i && is_ancestor_or_self(split.of(j), split.of(i)); },
-          turn == 7);
+    check(
+        masks::prefix_tree(nodes, T),
+        [&](int i, int j) { return j <= i && is_ancestor_or_self(split.of(j), split.of(i)); },
+        turn == 7);
     // Position = number of tokens seen, less itself.
     const ColumnMask mask = masks::prefix_tree(nodes);
     const std::vector<int32_t> positions = masks::tree_positions(nodes);

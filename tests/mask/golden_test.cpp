@@ -18,7 +18,8 @@ ColumnMask import_columns(const std::vector<Column>& columns, bool causal) {
   Tensor indices = Tensor::empty({1, kLength, n}, DType::i32);  // [mask_heads, Sk, n]
   for (int64_t key = 0; key < kLength; ++key) {
     for (int64_t c = 0; c < n; ++c) {
-      indices.data<int32_t>()[key * n + c] = columns[static_cast<size_t>(c)][static_cast<size_t>(key)];
+      indices.data<int32_t>()[key * n + c] =
+          columns[static_cast<size_t>(c)][static_cast<size_t>(key)];
     }
   }
   return masks::from_startend_row_indices(indices, kLength, causal);
@@ -35,7 +36,8 @@ TEST(Figure1, CausalWithPaddingRows) {
   const ColumnMask mask = import_columns({Column(10, 8)}, true);
   const test::Dense expected(1, 10, 10, [](int, int i, int j) { return i < 8 && j <= i; });
   EXPECT_TRUE(test::same(mask, expected));
-  EXPECT_TRUE(test::same(masks::intersect(masks::causal(10), masks::valid_rows(10, 10, 8)), expected));
+  EXPECT_TRUE(
+      test::same(masks::intersect(masks::causal(10), masks::valid_rows(10, 10, 8)), expected));
 }
 
 TEST(Figure1, SlidingWindow) {
@@ -51,8 +53,8 @@ TEST(Figure1, CausalDocument) {
 }
 
 TEST(Figure1, Document) {
-  const ColumnMask mask = import_columns(
-      {{4, 4, 4, 4, 7, 7, 7, 10, 10, 10}, {0, 0, 0, 0, 4, 4, 4, 7, 7, 7}}, false);
+  const ColumnMask mask =
+      import_columns({{4, 4, 4, 4, 7, 7, 7, 10, 10, 10}, {0, 0, 0, 0, 4, 4, 4, 7, 7, 7}}, false);
   EXPECT_TRUE(test::same(masks::document({4, 3, 3}), test::Dense(mask)));
   EXPECT_EQ(mask.visible_pairs(), 16 + 9 + 9);
 }
@@ -92,25 +94,23 @@ TEST(Figure1, GlobalSliding) {
 }
 
 TEST(Figure1, CausalBlockwise) {
-  const ColumnMask mask = import_columns({{4, 4, 4, 4, 10, 10, 10, 10, 10, 10},
-                                          {7, 7, 7, 7, 10, 10, 10, 10, 10, 10}},
-                                         true);
+  const ColumnMask mask = import_columns(
+      {{4, 4, 4, 4, 10, 10, 10, 10, 10, 10}, {7, 7, 7, 7, 10, 10, 10, 10, 10, 10}}, true);
   EXPECT_TRUE(test::same(masks::causal_blockwise({4, 3, 3}), test::Dense(mask)));
   EXPECT_FALSE(mask.allowed(0, 4, 3));
   EXPECT_TRUE(mask.allowed(0, 7, 3));
 }
 
 TEST(Figure1, PrefixLmDocument) {
-  const ColumnMask mask = import_columns(
-      {{3, 3, 3, 5, 5, 10, 10, 10, 10, 10}, {0, 0, 2, 3, 3, 5, 5, 7, 8, 9}}, false);
+  const ColumnMask mask =
+      import_columns({{3, 3, 3, 5, 5, 10, 10, 10, 10, 10}, {0, 0, 2, 3, 3, 5, 5, 7, 8, 9}}, false);
   EXPECT_TRUE(test::same(masks::prefix_lm_document({{3, 2}, {2, 2}, {5, 2}}), test::Dense(mask)));
   EXPECT_TRUE(mask.allowed(0, 0, 1));
   EXPECT_FALSE(mask.allowed(0, 1, 2));
 }
 
 TEST(Figure1, PrefixLmCausal) {
-  const ColumnMask mask =
-      import_columns({Column(10, 10), {0, 0, 0, 0, 0, 5, 6, 7, 8, 9}}, false);
+  const ColumnMask mask = import_columns({Column(10, 10), {0, 0, 0, 0, 0, 5, 6, 7, 8, 9}}, false);
   EXPECT_TRUE(test::same(masks::prefix_lm_causal(10, 5), test::Dense(mask)));
   EXPECT_EQ(mask.bounds_stored(), 1);
 }

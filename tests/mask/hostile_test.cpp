@@ -49,9 +49,9 @@ TEST(Hostile, SizesThatDoNotMatch) {
 }
 
 TEST(Hostile, EmptyAndTooLong) {
-  EXPECT_EQ(error_of([] { masks::causal(0); }),
-            "mask: query length is 0; expected 1 … 1073741824");
-  EXPECT_EQ(error_of([] { masks::full(1, -1); }), "mask: key length is -1; expected 1 … 1073741824");
+  EXPECT_EQ(error_of([] { masks::causal(0); }), "mask: query length is 0; expected 1 … 1073741824");
+  EXPECT_EQ(error_of([] { masks::full(1, -1); }),
+            "mask: key length is -1; expected 1 … 1073741824");
   for (const int64_t length : {int64_t{0}, int64_t{-1}, kMaxMaskLength + 1, kTwoTo31,
                                std::numeric_limits<int64_t>::max()}) {
     EXPECT_THROW(masks::causal(length), Error) << length;
@@ -70,16 +70,26 @@ TEST(Hostile, EmptyAndTooLong) {
 }
 
 TEST(Hostile, LengthsThatDoNotSum) {
-  EXPECT_EQ(error_of([] { masks::causal_document({4, 3}, 8); }),
+  EXPECT_EQ(error_of([] {
+              masks::causal_document({4, 3}, 8);
+            }),
             "causal-document: lengths add up to 7; expected 8");
-  EXPECT_EQ(error_of([] { masks::document({4, 0, 3}); }),
+  EXPECT_EQ(error_of([] {
+              masks::document({4, 0, 3});
+            }),
             "document: length 1 is 0; expected at least 1");
-  EXPECT_EQ(error_of([] { masks::document({}); }), "document: found no tokens; expected at least 1");
-  EXPECT_EQ(error_of([] { masks::document({kMaxMaskLength, 1}); }),
+  EXPECT_EQ(error_of([] { masks::document({}); }),
+            "document: found no tokens; expected at least 1");
+  EXPECT_EQ(error_of([] {
+              masks::document({kMaxMaskLength, 1});
+            }),
             "document: lengths 0 … 1 add up to more than 1073741824 tokens");
-  for (const masks::Lengths& lengths :
-       {masks::Lengths{}, {0}, {-5, 5}, {kTwoTo31}, {std::numeric_limits<int64_t>::max(), 1},
-        {kMaxMaskLength, kMaxMaskLength, kMaxMaskLength}}) {
+  for (const masks::Lengths& lengths : {masks::Lengths{},
+                                        {0},
+                                        {-5, 5},
+                                        {kTwoTo31},
+                                        {std::numeric_limits<int64_t>::max(), 1},
+                                        {kMaxMaskLength, kMaxMaskLength, kMaxMaskLength}}) {
     EXPECT_THROW(masks::document(lengths), Error);
     EXPECT_THROW(masks::causal_document(lengths), Error);
     EXPECT_THROW(masks::causal_blockwise(lengths), Error);
@@ -127,7 +137,9 @@ TEST(Hostile, ParametersOutOfRange) {
 }
 
 TEST(Hostile, TreesOutOfOrder) {
-  EXPECT_EQ(error_of([] { masks::prefix_tree({{-1, 2}, {0, 2}, {0, 2}, {1, 2}}); }),
+  EXPECT_EQ(error_of([] {
+              masks::prefix_tree({{-1, 2}, {0, 2}, {0, 2}, {1, 2}});
+            }),
             "prefix-tree: node 3 has parent 1; expected −1, or the node before it, or one of that "
             "node's ancestors. Hint: list the nodes in depth-first order");
   EXPECT_THROW(masks::prefix_tree({{0, 2}}), Error);
@@ -138,7 +150,8 @@ TEST(Hostile, TreesOutOfOrder) {
 }
 
 TEST(Hostile, StartEndTensors) {
-  const Tensor two = Tensor::zeros({1, 4, 2}, DType::i32), three = Tensor::zeros({1, 4, 3}, DType::i32);
+  const Tensor two = Tensor::zeros({1, 4, 2}, DType::i32),
+               three = Tensor::zeros({1, 4, 3}, DType::i32);
   EXPECT_EQ(error_of([&] { masks::from_startend_row_indices(three, 4, true); }),
             "startend_row_indices: found 3 columns; expected 1 or 2 with causal");
   EXPECT_EQ(error_of([&] { masks::from_startend_row_indices(three, 4, false); }),
@@ -146,9 +159,12 @@ TEST(Hostile, StartEndTensors) {
   EXPECT_THROW(masks::from_startend_row_indices(two, 0, true), Error);
   EXPECT_THROW(masks::from_startend_row_indices(two, kTwoTo31, true), Error);
   EXPECT_THROW(masks::from_startend_row_indices(Tensor::zeros({4, 2}, DType::i32), 4, true), Error);
-  EXPECT_THROW(masks::from_startend_row_indices(Tensor::zeros({1, 4, 2}, DType::i64), 4, true), Error);
-  EXPECT_THROW(masks::from_startend_row_indices(Tensor::zeros({0, 4, 2}, DType::i32), 4, true), Error);
-  EXPECT_THROW(masks::from_startend_row_indices(Tensor::zeros({1, 0, 2}, DType::i32), 4, true), Error);
+  EXPECT_THROW(masks::from_startend_row_indices(Tensor::zeros({1, 4, 2}, DType::i64), 4, true),
+               Error);
+  EXPECT_THROW(masks::from_startend_row_indices(Tensor::zeros({0, 4, 2}, DType::i32), 4, true),
+               Error);
+  EXPECT_THROW(masks::from_startend_row_indices(Tensor::zeros({1, 0, 2}, DType::i32), 4, true),
+               Error);
 }
 
 TEST(Hostile, DenseTensors) {

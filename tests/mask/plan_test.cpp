@@ -38,10 +38,8 @@ TEST(Plan, RandomMasksTo2000) {
 
 TEST(Plan, UnionOfTheTwoIntervalsIsSkipped) {
   // Rows 0 … 3 are masked by (uts, ute), rows 4 … 7 by (lts, lte): neither alone covers the tile.
-  const ColumnMask mask({.query_length = 8,
-                         .key_length = 4,
-                         .lts = {4, 4, 4, 4},
-                         .ute = {4, 4, 4, 4}});
+  const ColumnMask mask(
+      {.query_length = 8, .key_length = 4, .lts = {4, 4, 4, 4}, .ute = {4, 4, 4, 4}});
   EXPECT_EQ(MaskPlan(mask, {8, 4}).counts().skipped, 1);
   EXPECT_EQ(classify(mask.view(), 0, 0, 8, 0, 4), TileClass::skip);
 }
@@ -58,12 +56,8 @@ TEST(Plan, DifferentIntervalsOfDifferentColumnsAreSkipped) {
 }
 
 TEST(Plan, OverlappingIntervalsCountOnce) {
-  const ColumnMask mask({.query_length = 10,
-                         .key_length = 1,
-                         .lts = {2},
-                         .lte = {6},
-                         .uts = {4},
-                         .ute = {8}});
+  const ColumnMask mask(
+      {.query_length = 10, .key_length = 1, .lts = {2}, .lte = {6}, .uts = {4}, .ute = {8}});
   EXPECT_EQ(mask.visible_pairs(), 4);
 }
 
@@ -93,7 +87,8 @@ TEST(Plan, MemoryIsLinearEvenForChainsOfDeadBranches) {
   const ColumnMask small = masks::prefix_tree(chain_with_dead_branches(128, 128));
   const ColumnMask large = masks::prefix_tree(chain_with_dead_branches(1024, 128));
   const MaskPlan small_plan(small, {128, 128}), large_plan(large, {128, 128});
-  EXPECT_EQ(large_plan.runs_of_query_tile(0, 2047).size(), 1025);  // 1,024 shared pieces and the diagonal
+  EXPECT_EQ(large_plan.runs_of_query_tile(0, 2047).size(),
+            1025);  // 1,024 shared pieces and the diagonal
   EXPECT_LE(large_plan.bytes(), 9 * small_plan.bytes());
   EXPECT_LE(large_plan.bytes(), large.key_length());
 }

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "heddle/attention/cpu/cpu.h"
 #include "heddle/attention/cpu/problem.h"
@@ -11,27 +12,37 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-/// 64 keys that some row sees.
+/// What the rows see of 64 keys, for each head of the mask.
 struct KeyBlock {
-  int32_t key;
-  bool full;
+  int32_t tile;
+  std::vector<TileClass> classes;
 };
 
-/// Blocks of keys that some row of the mask's head sees, rising.
-std::vector<KeyBlock> live_blocks(const Problem& problem, int32_t mask_head) {
-  const MaskView& mask = problem.mask;
-  const uint64_t all = (uint64_t{1} << mask.query_length) - 1;
-  std::vector<KeyBlock> blocks;
+TileClass classify_block(const Problem& problem, int32_t mask_head, const Tile& tile) {
+  const uint64_t all = (uint64_t{1} << problem.mask.query_length) - 1;
   Words words;
-  for (int32_t n = 0; n * kTileKeys < mask.key_length; ++n) {
-    const Tile tile = problem.tile(0, n);
-    visible_rows_of_keys(mask, mask_head, tile, words);
-    uint64_t any = 0, every = all;
-    for (int j = 0; j < tile.keys; ++j) {
-      any |= words[static_cast<size_t>(j)];
-      every &= words[static_cast<size_t>(j)];
+  visible_rows_of_keys(problem.mask, mask_head, tile, words);
+  uint64_t any = 0, every = all;
+  for (int j = 0; j < tile.keys; ++j) {
+    any |= words[static_cast<size_t>(j)];
+    every &= words[static_cast<size_t>(j)];
+  }
+  if (any == 0) return TileClass::skip;
+  return every == all ? TileClass::full : TileClass::partial;
+}
+
+/// Blocks of keys that some row sees under some head, rising.
+std::vector<KeyBlock> live_blocks(const Problem& problem) {
+  std::vector<KeyBlock> blocks;
+  KeyBlock block{0, std::vector<TileClass>(static_cast<size_t>(problem.mask.heads))};
+  for (; block.tile * kTileKeys < problem.mask.key_length; ++block.tile) {
+    bool live = false;
+    for (int32_t head = 0; head < problem.mask.heads; ++head) {
+      TileClass& its_class = block.classes[static_cast<size_t>(head)];
+      its_class = classify_block(problem, head, problem.tile(0, block.tile));
+      live = live || its_class != TileClass::skip;
     }
-    if (any != 0) blocks.push_back({tile.key, every == all});
+    if (live) blocks.push_back(block);
   }
   return blocks;
 }
@@ -49,10 +60,10 @@ struct Layout {
     const int panel = kernels.panel(tile_rows);
     padded_rows = (tile_rows + panel - 1) / panel * panel;
     tile_floats = padded_rows * (2 + int64_t{problem.value_dim()});
-    // About 64 items in all; more than 1 MB of partial results would not pay for itself.
-    constexpr int64_t kItems = 64, kPartFloats = int64_t{1} << 18;
-    const int64_t room = kPartFloats / (problem.kv_heads() * tiles * tile_floats);
-    parts = std::max<int64_t>(1, std::min((kItems - 1) / problem.kv_heads() + 1, room));
+    // More parts than 64, or than fit 1 MB of partial results, would not pay for themselves.
+    constexpr int64_t kParts = 64, kPartFloats = int64_t{1} << 18;
+    part_floats = problem.kv_heads() * tiles * tile_floats;
+    parts = std::clamp<int64_t>(kPartFloats / part_floats, 1, kParts);
   }
 
   int rows;  // Tq
@@ -60,7 +71,8 @@ struct Layout {
   int64_t tiles;  // of one key/value head
   int64_t padded_rows;
   int64_t tile_floats;  // max [rows], sum [rows], out [rows, Ev] in panels
-  int64_t parts;        // of the keys of one key/value head
+  int64_t part_floats;  // tiles of all key/value heads
+  int64_t parts;        // of the keys
 };
 
 /// The running softmax of one tile over one part of the keys.
@@ -79,31 +91,34 @@ class DecodeWorker {
         layout_(layout),
         head_dim_(problem.head_dim()),
         value_dim_(problem.value_dim()),
-        scratch_(kTileRows *
-                     ((layout.tiles + 2) * int64_t{head_dim_} + value_dim_ + 2 * kMaxLanes) +
-                 256),
+        scratch_(kTileRows * (2 * int64_t{head_dim_} + value_dim_ + 2 * kMaxLanes) +
+                 problem.kv_heads() * layout.tiles * layout.padded_rows * head_dim_ + 256),
         rows_(scratch_.take(kTileRows * head_dim_)),
         k_(scratch_.take(kTileKeys * head_dim_)),
         v_(scratch_.take(kTileKeys * value_dim_)),
         weights_(scratch_.take(kTileKeys * 2 * kMaxLanes)),
-        q_(scratch_.take(layout.tiles * kTileRows * head_dim_)) {}
+        q_(scratch_.take(0)) {}
 
-  /// One part of the keys of one key/value head, for all rows of its group.
-  void run(int64_t kv_head, std::span<const KeyBlock> blocks, float* memory) {
-    for (int64_t n = 0; n < layout_.tiles; ++n) {
-      pack_queries(kv_head, n);
-      const Partial partial(memory + n * layout_.tile_floats, layout_);
-      std::fill(partial.max, partial.sum, -kInfinity);
-      std::fill(partial.sum, memory + (n + 1) * layout_.tile_floats, 0.0f);
-    }
-    const Args& args = problem_.args;
-    for (size_t b = 0; b < blocks.size(); ++b) {
-      if (b + 1 < blocks.size()) {
-        const Tile next = problem_.tile(0, blocks[b + 1].key / kTileKeys);
-        prefetch_rows(args.k, kv_head, next.key, next.keys);
-        prefetch_rows(args.v, kv_head, next.key, next.keys);
+  /// One part of the keys for key/value heads [begin, end). All heads of a block come before the
+  /// next block, since they lie side by side in memory.
+  void run(std::span<const KeyBlock> blocks, int64_t begin, int64_t end, float* memory) {
+    for (int64_t head = begin; head < end; ++head) {
+      float* its_memory = memory + head * layout_.tiles * layout_.tile_floats;
+      for (int64_t n = 0; n < layout_.tiles; ++n) {
+        pack_queries(head, n);
+        const Partial partial(its_memory + n * layout_.tile_floats, layout_);
+        std::fill(partial.max, partial.sum, -kInfinity);
+        std::fill(partial.sum, partial.max + layout_.tile_floats, 0.0f);
       }
-      add_block(kv_head, blocks[b], memory);
+    }
+    for (const KeyBlock& block : blocks) {
+      for (int64_t head = begin; head < end; ++head) {
+        const auto mask_head = static_cast<size_t>(problem_.mask_head(head * problem_.group()));
+        const TileClass tile_class = block.classes[mask_head];
+        if (tile_class == TileClass::skip) continue;
+        float* its_memory = memory + head * layout_.tiles * layout_.tile_floats;
+        add_block(head, block.tile, tile_class == TileClass::full, its_memory);
+      }
     }
   }
 
@@ -116,6 +131,10 @@ class DecodeWorker {
     return kv_head * problem_.group() + tile * layout_.heads_per_tile;
   }
 
+  float* packed_queries(int64_t kv_head, int64_t tile) const {
+    return q_ + (kv_head * layout_.tiles + tile) * layout_.padded_rows * head_dim_;
+  }
+
   void pack_queries(int64_t kv_head, int64_t tile) {
     const int64_t first = first_head(kv_head, tile), heads = heads_of(tile);
     for (int64_t h = 0; h < heads; ++h) {
@@ -124,15 +143,15 @@ class DecodeWorker {
     }
     const int count = static_cast<int>(heads) * layout_.rows;
     kernels_.pack({rows_, head_dim_, count, head_dim_}, problem_.rule(first).factor,
-                  q_ + tile * kTileRows * head_dim_);
+                  packed_queries(kv_head, tile));
   }
 
-  void add_block(int64_t kv_head, const KeyBlock& block, float* memory) {
-    const Tile place = problem_.tile(0, block.key / kTileKeys);
+  void add_block(int64_t kv_head, int32_t key_tile, bool full, float* memory) {
+    const Tile place = problem_.tile(0, key_tile);
     const Rows k = read_rows(problem_.args.k, kv_head, place.key, place.keys, k_);
     const Rows v = read_rows(problem_.args.v, kv_head, place.key, place.keys, v_);
     bool careful = false;
-    if (!block.full) {
+    if (!full) {
       const auto mask_head = problem_.mask_head(kv_head * problem_.group());
       visible_rows_of_keys(problem_.mask, mask_head, place, words_);
       for (uint64_t& word : words_) word = repeated(word);
@@ -140,12 +159,12 @@ class DecodeWorker {
     }
     for (int64_t n = 0; n < layout_.tiles; ++n) {
       const Partial partial(memory + n * layout_.tile_floats, layout_);
-      kernels_.forward({.q = q_ + n * kTileRows * head_dim_,
+      kernels_.forward({.q = packed_queries(kv_head, n),
                         .k = k.data,
                         .v = v.data,
                         .k_stride = k.stride,
                         .v_stride = v.stride,
-                        .visible = block.full ? nullptr : words_.data(),
+                        .visible = full ? nullptr : words_.data(),
                         .rows = static_cast<int>(heads_of(n)) * layout_.rows,
                         .keys = place.keys,
                         .head_dim = head_dim_,
@@ -177,13 +196,13 @@ class DecodeWorker {
   float* k_;        // [64, E]
   float* v_;        // [64, Ev]
   float* weights_;  // [64, panel]
-  float* q_;        // [tiles, 64, E] in panels
+  float* q_;        // [K, tiles, rows, E] in panels; the rest of the memory
   Words words_;
 };
 
 /// Joins the parts of one row of one tile, in order, and writes out and lse.
 void join_row(const Problem& problem, const Kernels& kernels, const Layout& layout, int64_t head,
-              int row, const float* parts, int64_t part_stride) {
+              int row, const float* parts) {
   const Args& args = problem.args;
   const int value_dim = problem.value_dim();
   const int64_t in_tile = head % problem.group() % layout.heads_per_tile * layout.rows + row;
@@ -193,14 +212,15 @@ void join_row(const Problem& problem, const Kernels& kernels, const Layout& layo
   const int panel = kernels.panel(static_cast<int>(heads_here) * layout.rows);
   const int64_t at = in_tile / panel * panel * value_dim + in_tile % panel;
 
-  double max = -kInfinity, sum = 0;
+  constexpr double kNone = -std::numeric_limits<double>::infinity();
+  double max = kNone, sum = 0;
   for (int64_t p = 0; p < layout.parts; ++p) {
-    max = std::max<double>(max, parts[p * part_stride + in_tile]);
+    max = std::max<double>(max, parts[p * layout.part_floats + in_tile]);
   }
-  const double base = max == -kInfinity ? 0 : max;  // −inf − (−inf) would be NaN
+  const double base = max == kNone ? 0 : max;  // −inf − (−inf) would be NaN
   double out[kMaxWidth] = {};
   for (int64_t p = 0; p < layout.parts; ++p) {
-    const float* part = parts + p * part_stride;
+    const float* part = parts + p * layout.part_floats;
     const float* part_out = part + 2 * layout.padded_rows + at;
     const double weight = std::exp2(part[in_tile] - base);
     sum += weight * part[layout.padded_rows + in_tile];
@@ -218,34 +238,32 @@ void join_row(const Problem& problem, const Kernels& kernels, const Layout& layo
 void decode(const Args& args, const Kernels& kernels) {
   const Problem problem(args);
   const Layout layout(problem, kernels);
-  std::vector<std::vector<KeyBlock>> blocks;  // of each head of the mask
-  for (int32_t head = 0; head < problem.mask.heads; ++head) {
-    blocks.push_back(live_blocks(problem, head));
-  }
-  const int64_t part_floats = layout.tiles * layout.tile_floats;
-  Scratch memory(problem.kv_heads() * layout.parts * part_floats);
+  const std::vector<KeyBlock> blocks = live_blocks(problem);
+  Scratch memory(layout.parts * layout.part_floats);
   float* partials = memory.take(0);
 
-  std::vector<DecodeWorker> workers;
+  // Heads are shared out as far as the parts leave threads without work.
   const int threads = thread_count(args.threads);
+  const int64_t kv_heads = problem.kv_heads();
+  const int64_t chunks = std::clamp<int64_t>(4 * threads / layout.parts, 1, kv_heads);
+  std::vector<DecodeWorker> workers;
   for (int t = 0; t < threads; ++t) workers.emplace_back(problem, kernels, layout);
-  for_each_item(args.threads, problem.kv_heads() * layout.parts, [&](int64_t index, int thread) {
-    const int64_t kv_head = index / layout.parts, part = index % layout.parts;
-    const std::span<const KeyBlock> all =
-        blocks[static_cast<size_t>(mask_head(problem.mask, static_cast<int32_t>(kv_head)))];
+  for_each_item(args.threads, layout.parts * chunks, [&](int64_t index, int thread) {
+    const int64_t part = index / chunks, chunk = index % chunks;
     const auto cut = [&](int64_t p) {
-      return static_cast<size_t>(static_cast<int64_t>(all.size()) * p / layout.parts);
+      return static_cast<size_t>(static_cast<int64_t>(blocks.size()) * p / layout.parts);
     };
-    workers[static_cast<size_t>(thread)].run(
-        kv_head, all.subspan(cut(part), cut(part + 1) - cut(part)), partials + index * part_floats);
+    const std::span<const KeyBlock> its_blocks(blocks.data() + cut(part),
+                                               cut(part + 1) - cut(part));
+    workers[static_cast<size_t>(thread)].run(its_blocks, kv_heads * chunk / chunks,
+                                             kv_heads * (chunk + 1) / chunks,
+                                             partials + part * layout.part_floats);
   });
   for (int64_t head = 0; head < problem.heads(); ++head) {
-    const int64_t kv_head = problem.kv_head(head);
-    const int64_t tile = head % problem.group() / layout.heads_per_tile;
-    const float* parts =
-        partials + kv_head * layout.parts * part_floats + tile * layout.tile_floats;
+    const int64_t tile =
+        problem.kv_head(head) * layout.tiles + head % problem.group() / layout.heads_per_tile;
     for (int row = 0; row < layout.rows; ++row) {
-      join_row(problem, kernels, layout, head, row, parts, part_floats);
+      join_row(problem, kernels, layout, head, row, partials + tile * layout.tile_floats);
     }
   }
 }

@@ -6,6 +6,10 @@
 
 namespace heddle::attention::cuda {
 
+/// As below, on compute capability 9.0 alone; forward.
+bool sm90_applies(const Args& args, Pass pass);
+void sm90_forward(const Args& args);
+
 /// bf16 and fp16 on a GPU from compute capability 8.0 on; E = Ev, a multiple of 8; rows aligned to
 /// 16 bytes.
 bool sm80_applies(const Args& args, Pass pass);

@@ -51,15 +51,15 @@ struct BackwardLaunch {
   Rows q, k, v, out, d_out, d_q, d_k, d_v;
   RowValues lse;
   RowValues delta;      // scratch: Σ_e out·d_out
-  float* d_q_sum;       // scratch, zero: f32 [batches, heads, query_tiles, tile]
+  float* d_q_sum;       // scratch: f32 [batches, heads, query_tiles, tile]; null when deterministic
   int32_t query_tiles;  // of the backward's shape
   float* d_sinks;       // [heads] or null
   TileBits by_key;
-  TileBits by_query;   // of the forward's shape; used when deterministic
-  bool deterministic;  // dQ by a second kernel instead of by atomic additions
+  TileBits by_query;  // used when deterministic: dQ by a second kernel, not by atomic additions
 };
 
 /// Each launcher queues its kernels on the problem's stream and returns a cudaError_t.
+/// Δ; and zeros d_q_sum, whose tiles are as wide as the padded head dimension.
 int launch_delta(const BackwardLaunch& launch);
 int launch_d_sinks(const BackwardLaunch& launch);
 
@@ -68,9 +68,20 @@ namespace sm80 {
 int forward_64(const ForwardLaunch& launch);
 int forward_128(const ForwardLaunch& launch);
 int forward_256(const ForwardLaunch& launch);
+
+// For the head dimension and the KB of shared memory in the name; 227 where there is none.
 int backward_64(const BackwardLaunch& launch);
 int backward_128(const BackwardLaunch& launch);
+int backward_128_99(const BackwardLaunch& launch);
 int backward_256(const BackwardLaunch& launch);
+int backward_256_163(const BackwardLaunch& launch);
+int backward_256_99(const BackwardLaunch& launch);
+int query_gradient_64(const BackwardLaunch& launch);
+int query_gradient_128(const BackwardLaunch& launch);
+int query_gradient_128_99(const BackwardLaunch& launch);
+int query_gradient_256(const BackwardLaunch& launch);
+int query_gradient_256_163(const BackwardLaunch& launch);
+int query_gradient_256_99(const BackwardLaunch& launch);
 
 }  // namespace sm80
 

@@ -1,10 +1,12 @@
-// What the backward needs before its main kernel, and what it leaves to be summed:
+// What the backward needs before its main kernel, dQ's sums at zero among it, and what it leaves to
+// be summed:
 //   Δ[i] = Σ_e out[i, e] · d_out[i, e]
 //   d_sink[h] = −Σ_i exp(sink[h] − lse[i]) · Δ[i]
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #include "heddle/attention/cuda/launch.h"
+#include "heddle/attention/cuda/tiles.h"
 
 namespace heddle::attention::cuda {
 
@@ -29,6 +31,11 @@ __device__ float dot8(const uint4& a, const uint4& b) {
   return sum;
 }
 
+/// Rows of dQ's sums, those of whole tiles; no fewer than there are queries.
+__host__ __device__ int sum_rows(const BackwardLaunch& p) {
+  return p.d_q_sum != nullptr ? p.query_tiles * p.by_key.rows : p.problem.mask.query_length;
+}
+
 template <typename T2>
 __global__ void delta_kernel(const __grid_constant__ BackwardLaunch p) {
   const int row = static_cast<int>(blockIdx.x * kThreads + threadIdx.x) / kThreadsPerRow;
@@ -49,6 +56,12 @@ __global__ void delta_kernel(const __grid_constant__ BackwardLaunch p) {
 #pragma unroll
   for (int step = 1; step < kThreadsPerRow; step *= 2) {
     sum += __shfl_xor_sync(0xffffffffu, sum, step);
+  }
+  if (p.d_q_sum != nullptr && row < sum_rows(p)) {
+    const int quads = padded_head_dim(p.problem.head_dim) / 4;
+    const int64_t sums = (static_cast<int64_t>(batch) * p.problem.heads + head) * sum_rows(p) + row;
+    auto* to = reinterpret_cast<float4*>(p.d_q_sum) + sums * quads;
+    for (int i = lane; i < quads; i += kThreadsPerRow) to[i] = {0, 0, 0, 0};
   }
   if (valid && lane == 0) {
     p.delta.data[batch * p.delta.batch_stride + head * p.delta.head_stride + row] = sum;
@@ -81,7 +94,7 @@ __global__ void d_sinks_kernel(const __grid_constant__ BackwardLaunch p) {
 
 int launch_delta(const BackwardLaunch& p) {
   constexpr int kRows = kThreads / kThreadsPerRow;
-  const dim3 grid(static_cast<unsigned>((p.problem.mask.query_length + kRows - 1) / kRows),
+  const dim3 grid(static_cast<unsigned>((sum_rows(p) + kRows - 1) / kRows),
                   static_cast<unsigned>(p.problem.heads), static_cast<unsigned>(p.problem.batches));
   if (p.problem.bf16) {
     delta_kernel<__nv_bfloat162><<<grid, kThreads, 0, p.problem.stream>>>(p);

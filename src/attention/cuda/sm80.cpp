@@ -1,7 +1,6 @@
-#include <algorithm>
 #include <cstdint>
-#include <optional>
 
+#include "heddle/attention/cuda/batched.h"
 #include "heddle/attention/cuda/cuda.h"
 #include "heddle/attention/cuda/launch.h"
 #include "heddle/attention/cuda/tiles.h"
@@ -11,100 +10,56 @@ namespace heddle::attention::cuda {
 namespace {
 
 using heddle::cuda::TileAxis;
+using heddle::cuda::TileBits;
 
-constexpr int kFamily = 80;
-
-/// Rows that kernels can load 16 bytes at a time.
-bool is_aligned(const Tensor& tensor) {
-  return reinterpret_cast<uintptr_t>(tensor.raw()) % 16 == 0 && tensor.stride(0) % 8 == 0 &&
-         tensor.stride(1) % 8 == 0;
+SharedMemory memory_of(const BatchArgs& args) {
+  const auto bytes = heddle::cuda::shared_memory_per_block(args.q.device().index);
+  return shared_memory_class(static_cast<int64_t>(bytes));
 }
 
-/// A packed tensor [T, heads, E] as a batch of one.
-Rows rows_of(const Tensor& tensor) { return {tensor.raw(), 0, tensor.stride(0), tensor.stride(1)}; }
-
-RowValues values_of(const Tensor& tensor) { return {tensor.data<float>(), 0, tensor.stride(0)}; }
-
-TileShape shape_of(int head_dim, Direction direction) {
-  const Tile shape = tile(kFamily, padded_head_dim(head_dim), direction);
-  return {shape.rows, shape.keys};
+const TileBits& plan(const BatchArgs& args, TileAxis axis, Direction direction) {
+  const int head_dim = padded_head_dim(static_cast<int>(args.q.dim(3)));
+  const Tile shape = tile(80, head_dim, direction, memory_of(args));
+  return args.mask->tiles(axis, {shape.rows, shape.keys});
 }
 
-/// How many key/value heads' operands share the L2 cache: half of a usual 50 MB, for what the
-/// blocks of one section read over and over.
-int32_t heads_a_section(int64_t bytes_per_head, int64_t heads) {
-  constexpr int64_t kBudget = 32 << 20;
-  return static_cast<int32_t>(
-      std::clamp<int64_t>(kBudget / std::max<int64_t>(bytes_per_head, 1), 1, heads));
-}
-
-/// The mask on the GPU: the caller's, or one made for this call.
-class MaskOnDevice {
- public:
-  explicit MaskOnDevice(const Args& args) {
-    if (args.device_mask == nullptr) own_.emplace(*args.mask, *args.cuda);
-    mask_ = args.device_mask != nullptr ? args.device_mask : &*own_;
-    const auto& columns = mask_->columns();
-    HEDDLE_CHECK(columns.query_length == args.mask->query_length() &&
-                     columns.key_length == args.mask->key_length() && columns.batches == 1,
-                 "attention: device_mask is ", columns.query_length, " × ", columns.key_length,
-                 "; expected the mask's ", args.mask->query_length(), " × ",
-                 args.mask->key_length(), ", for one sequence");
+int launch_backward(const BackwardLaunch& launch, SharedMemory memory) {
+  switch (padded_head_dim(launch.problem.head_dim)) {
+    case 64:
+      return sm80::backward_64(launch);
+    case 128:
+      return memory == SharedMemory::kb99 ? sm80::backward_128_99(launch)
+                                          : sm80::backward_128(launch);
+    default:
+      return memory == SharedMemory::kb99    ? sm80::backward_256_99(launch)
+             : memory == SharedMemory::kb163 ? sm80::backward_256_163(launch)
+                                             : sm80::backward_256(launch);
   }
-  DeviceMask* operator->() { return mask_; }
-
- private:
-  std::optional<DeviceMask> own_;
-  DeviceMask* mask_;
-};
-
-Problem problem_of(const Args& args, MaskOnDevice& mask) {
-  Problem problem{};
-  problem.mask = mask->columns();
-  problem.batches = 1;
-  problem.heads = static_cast<int32_t>(args.q.dim(1));
-  problem.kv_heads = static_cast<int32_t>(args.k.dim(1));
-  problem.head_dim = static_cast<int32_t>(args.q.dim(2));
-  problem.bf16 = args.q.dtype() == DType::bf16;
-  problem.scale = static_cast<float>(scale_of(args));
-  problem.softcap = static_cast<float>(args.softcap);
-  problem.sinks = args.sinks.defined() ? args.sinks.data<float>() : nullptr;
-  problem.alibi_slopes = args.alibi_slopes.defined() ? args.alibi_slopes.data<float>() : nullptr;
-  problem.stream = args.cuda->stream();
-  return problem;
 }
 
-void check_context(const Args& args) {
-  HEDDLE_CHECK(args.cuda != nullptr && args.cuda->device() == args.q.device(),
-               "attention: no context for GPU ", args.q.device().index,
-               "; expected args.cuda with a stream there");
+int launch_query_gradient(const BackwardLaunch& launch, SharedMemory memory) {
+  switch (padded_head_dim(launch.problem.head_dim)) {
+    case 64:
+      return sm80::query_gradient_64(launch);
+    case 128:
+      return memory == SharedMemory::kb99 ? sm80::query_gradient_128_99(launch)
+                                          : sm80::query_gradient_128(launch);
+    default:
+      return memory == SharedMemory::kb99    ? sm80::query_gradient_256_99(launch)
+             : memory == SharedMemory::kb163 ? sm80::query_gradient_256_163(launch)
+                                             : sm80::query_gradient_256(launch);
+  }
 }
 
 }  // namespace
 
-bool sm80_applies(const Args& args, Pass) {
-  if (args.q.device().type != DeviceType::cuda) return false;
-  const bool is_half = args.q.dtype() == DType::f16 || args.q.dtype() == DType::bf16;
-  const bool aligned =
-      is_aligned(args.q) && is_aligned(args.k) && is_aligned(args.v) && is_aligned(args.out);
-  return is_half && aligned && args.q.dim(2) == args.v.dim(2) && args.q.dim(2) % 8 == 0 &&
-         heddle::cuda::compute_capability(args.q.device().index) >= 80;
-}
-
-void sm80_forward(const Args& args) {
-  check_context(args);
-  MaskOnDevice mask(args);
-  ForwardLaunch launch{};
-  launch.problem = problem_of(args, mask);
-  launch.q = rows_of(args.q);
-  launch.k = rows_of(args.k);
-  launch.v = rows_of(args.v);
-  launch.out = rows_of(args.out);
-  launch.lse = values_of(args.lse);
-  const int head_dim = launch.problem.head_dim;
-  launch.by_query = mask->tiles(TileAxis::query, shape_of(head_dim, Direction::forward));
-  launch.problem.section = heads_a_section(args.k.dim(0) * head_dim * 4, args.k.dim(1));  // K and V
-  switch (padded_head_dim(head_dim)) {
+void sm80::forward(const BatchArgs& args) {
+  check(args);
+  ForwardLaunch launch = forward_launch(args);
+  launch.by_query = plan(args, TileAxis::query, Direction::forward);
+  launch.problem.section = pairs_a_section(args.k.dim(1) * launch.problem.head_dim * 4,  // K and V
+                                           args.k.dim(0) * args.k.dim(2));
+  switch (padded_head_dim(launch.problem.head_dim)) {
     case 64:
       HEDDLE_CUDA_CHECK(sm80::forward_64(launch));
       break;
@@ -117,57 +72,50 @@ void sm80_forward(const Args& args) {
   }
 }
 
-void sm80_backward(const Args& args, const Gradients& gradients) {
-  check_context(args);
-  HEDDLE_CHECK(is_aligned(gradients.d_out) && is_aligned(gradients.d_q) &&
-                   is_aligned(gradients.d_k) && is_aligned(gradients.d_v),
-               "attention: a gradient's rows begin off 16 bytes; expected aligned rows");
-  MaskOnDevice mask(args);
-  BackwardLaunch launch{};
-  launch.problem = problem_of(args, mask);
-  launch.q = rows_of(args.q);
-  launch.k = rows_of(args.k);
-  launch.v = rows_of(args.v);
-  launch.out = rows_of(args.out);
-  launch.d_out = rows_of(gradients.d_out);
-  launch.d_q = rows_of(gradients.d_q);
-  launch.d_k = rows_of(gradients.d_k);
-  launch.d_v = rows_of(gradients.d_v);
-  launch.lse = values_of(args.lse);
-  launch.d_sinks = gradients.d_sinks.defined() ? gradients.d_sinks.data<float>() : nullptr;
-  launch.deterministic = args.deterministic;
-
-  const int64_t heads = args.q.dim(1), rows = args.q.dim(0), group = heads / args.k.dim(1);
-  const int head_dim = launch.problem.head_dim, padded = padded_head_dim(head_dim);
-  const TileShape shape = shape_of(head_dim, Direction::backward);
-  launch.by_key = mask->tiles(TileAxis::key, shape);
-  launch.query_tiles = static_cast<int32_t>((rows - 1) / shape.rows + 1);
-  launch.problem.section = heads_a_section(rows * group * head_dim * 4, args.k.dim(1));  // Q and dO
-
-  auto& memory = args.cuda->memory();
-  const Tensor delta = Tensor::empty({heads, rows}, DType::f32, memory);
-  launch.delta = values_of(delta);
+void sm80::backward(const BatchArgs& args, const Gradients& gradients) {
+  check(args, gradients);
+  BackwardLaunch launch = backward_launch(args, gradients);
+  launch.by_key = plan(args, TileAxis::key, Direction::backward);
+  const int64_t batches = args.q.dim(0), rows = args.q.dim(1), heads = args.q.dim(2);
+  const int64_t kv_heads = args.k.dim(2), head_dim = args.q.dim(3);
+  launch.query_tiles = static_cast<int32_t>((rows - 1) / launch.by_key.rows + 1);
+  launch.problem.section = pairs_a_section(rows * (heads / kv_heads) * head_dim * 4,  // Q and dO
+                                           batches * kv_heads);
+  auto& memory = args.context->memory();
+  const Tensor delta = Tensor::empty({batches, heads, rows}, DType::f32, memory);
+  launch.delta = {delta.data<float>(), delta.stride(0), delta.stride(1)};
   Tensor sums;
   if (args.deterministic) {
-    launch.by_query = mask->tiles(TileAxis::query, shape_of(head_dim, Direction::forward));
+    launch.by_query = plan(args, TileAxis::query, Direction::query_gradient);
   } else {
-    sums = Tensor::empty({heads, launch.query_tiles, shape.rows, padded}, DType::f32, memory);
-    heddle::cuda::zero(sums, args.cuda->stream());
+    const int64_t padded = padded_head_dim(static_cast<int>(head_dim));
+    sums = Tensor::empty({batches, heads, int64_t{launch.query_tiles} * launch.by_key.rows, padded},
+                         DType::f32, memory);
     launch.d_q_sum = sums.data<float>();
   }
   HEDDLE_CUDA_CHECK(launch_delta(launch));
   if (launch.d_sinks != nullptr) HEDDLE_CUDA_CHECK(launch_d_sinks(launch));
-  switch (padded) {
-    case 64:
-      HEDDLE_CUDA_CHECK(sm80::backward_64(launch));
-      break;
-    case 128:
-      HEDDLE_CUDA_CHECK(sm80::backward_128(launch));
-      break;
-    default:
-      HEDDLE_CUDA_CHECK(sm80::backward_256(launch));
-      break;
-  }
+  HEDDLE_CUDA_CHECK(launch_backward(launch, memory_of(args)));
+  if (args.deterministic) HEDDLE_CUDA_CHECK(launch_query_gradient(launch, memory_of(args)));
+}
+
+bool sm80_applies(const Args& args, Pass) {
+  if (args.q.device().type != DeviceType::cuda) return false;
+  const bool is_half = args.q.dtype() == DType::f16 || args.q.dtype() == DType::bf16;
+  const bool aligned =
+      is_aligned(args.q) && is_aligned(args.k) && is_aligned(args.v) && is_aligned(args.out);
+  return is_half && aligned && args.q.dim(2) == args.v.dim(2) && args.q.dim(2) % 8 == 0 &&
+         heddle::cuda::compute_capability(args.q.device().index) >= 80;
+}
+
+void sm80_forward(const Args& args) {
+  MaskOnDevice mask(args);
+  sm80::forward(as_batch(args, *mask));
+}
+
+void sm80_backward(const Args& args, const Gradients& gradients) {
+  MaskOnDevice mask(args);
+  sm80::backward(as_batch(args, *mask), as_batch(gradients));
 }
 
 }  // namespace heddle::attention::cuda

@@ -6,9 +6,9 @@
 //   dV += Pᵀ dO,  dK += dSᵀ Q  in registers;  dQ = dS K  added to f32 sums in memory
 //
 // The transposed products leave Pᵀ and dSᵀ in the registers of the warp that needs them next: a
-// warp computes 32 keys × one part of the rows, and owns the same keys × one part of E of dK and
-// dV. Only the other parts' Pᵀ and dSᵀ come through shared memory. What the mask hides is selected
-// away from P and dS, never multiplied.
+// warp computes 32 (or 16) keys × one part of the rows, and owns the same keys × one part of E of
+// dK and dV. Only the other parts' Pᵀ and dSᵀ come through shared memory. What the mask hides is
+// selected away from P and dS, never multiplied.
 #pragma once
 
 #include "heddle/attention/cuda/sm80/block.cuh"
@@ -16,7 +16,7 @@
 
 namespace heddle::attention::cuda::sm80 {
 
-template <typename Element, int kHeadDim, Tile kShape, bool kHasOptions, bool kWithQueries>
+template <typename Element, int kHeadDim, Tile kShape, bool kHasOptions>
 struct BackwardTraits {
   using T = Element;
   static constexpr int kE = kHeadDim;
@@ -24,11 +24,10 @@ struct BackwardTraits {
   static constexpr int kWarps = kShape.warps, kThreads = kWarps * 32;
   static constexpr int kStages = kShape.stages, kBlocks = kShape.blocks;
   static constexpr bool kOptions = kHasOptions;
-  static constexpr bool kSumQueries = kWithQueries;  // adds to dQ; else another kernel computes it
-  static constexpr int kKeyGroups = kKeys / 32;      // of warps
+  static constexpr int kM = kKeys >= 64 ? 2 : 1;        // 16-key fragments a warp
+  static constexpr int kKeyGroups = kKeys / (16 * kM);  // of warps
   static constexpr int kParts =
       kWarps / kKeyGroups;                          // of the rows for S and dP, of E for dK and dV
-  static constexpr int kM = 2;                      // 16-key fragments a warp
   static constexpr int kN = kRows / kParts / 8;     // 8-row fragments a warp
   static constexpr int kOwnSteps = kN / 2;          // 16-row steps that the warp's own part holds
   static constexpr int kColumns = kE / kParts / 8;  // 8-wide fragments of dK and dV a warp
@@ -53,25 +52,62 @@ struct BackwardTraits {
   static constexpr int kSumsPerTile = kRows * kE;
 };
 
+/// Which keys of the tile, and which part of the rows and of E, are this thread's warp's.
+/// Made anew where it is used: the loop has no register to keep addresses in.
+template <typename Traits>
+struct WarpPlace {
+  int lane, key, part;
+
+  __device__ WarpPlace() {
+    const int thread = fresh_thread(), warp = thread / 32;
+    lane = thread % 32;
+    key = warp % Traits::kKeyGroups * 16 * Traits::kM;
+    part = warp / Traits::kKeyGroups;
+  }
+
+  /// First row of the part.
+  __device__ int row() const { return part * (Traits::kRows / Traits::kParts); }
+  /// This lane's address in the warp's rows of a tile of K or V.
+  __device__ uint32_t keys(uint32_t tile) const {
+    return tile + key * Traits::kPitch + LaneOffset<Traits::kE>::rows16(lane);
+  }
+  /// The same in the part's rows of a stage of Q or dO.
+  __device__ uint32_t rows(uint32_t tiles, int stage) const {
+    return tiles + stage * Traits::kRowBytes + row() * Traits::kPitch +
+           LaneOffset<Traits::kE>::rows8(lane);
+  }
+  /// The same in a stage of lse or Δ.
+  __device__ uint32_t values(uint32_t all, int stage) const {
+    return all + (stage * Traits::kRows + row() + lane % 4 * 2) * 4;
+  }
+};
+
+/// A live tile in one register.
+class PackedTile {
+ public:
+  PackedTile() = default;
+  __device__ PackedTile(LiveTile tile) : bits_(tile.index * 2 + (tile.partial ? 1 : 0)) {}
+  __device__ bool exists() const { return bits_ >= 0; }
+  __device__ int index() const { return bits_ >> 1; }
+  __device__ bool partial() const { return (bits_ & 1) != 0; }
+
+ private:
+  int bits_;
+};
+
 /// The live query tiles of a key tile, once for each query head of the group.
 struct QueryWalk {
   TileWalk walk;
-  int head, left, set, tile;
+  int head;
 
   __device__ QueryWalk(const BackwardLaunch& p, const Work& work)
-      : walk(p.by_key, work.set, work.tile),
-        head(work.head),
-        left(p.problem.heads / p.problem.kv_heads),
-        set(work.set),
-        tile(work.tile) {}
+      : walk(p.by_key, work.set, work.tile), head(work.head) {}
 
-  __device__ LiveTile next(const BackwardLaunch& p) {
+  __device__ LiveTile next(const BackwardLaunch& p, const Work& work) {
     LiveTile found = walk.next(p.by_key);
-    while (found.index < 0 && --left > 0) {
-      ++head;
-      walk = TileWalk(p.by_key, set, tile);
+    if (found.index < 0 && ++head < work.head + p.problem.heads / p.problem.kv_heads) {
+      walk = TileWalk(p.by_key, work.set, work.tile);
       found = walk.next(p.by_key);
-      if (found.index < 0) break;  // no live tile for any head
     }
     return found;
   }
@@ -172,25 +208,26 @@ __device__ inline void score_gradients(const float (&s)[Traits::kM][Traits::kN][
   }
 }
 
-/// Zeroes what the mask hides in packed Pᵀ and dSᵀ: selected, as hidden numbers may be NaN.
+/// Zeroes what the mask hides in packed Pᵀ and dSᵀ: selected, as hidden numbers may be NaN. `row`
+/// and `key` are the first of the warp's part; `bounds` are those of its keys.
 template <typename Traits>
 __device__ inline void hide_pairs(uint32_t (&packed_p)[Traits::kM][Traits::kN][2],
                                   uint32_t (&packed_ds)[Traits::kM][Traits::kN][2],
                                   const DeviceColumns& mask, uint32_t bounds, int row, int key) {
+  constexpr int kGroups = Traits::kM * 2;  // 8-key groups: the four lanes of a key share the work
+  const int lane = fresh_thread() % 32, own = lane % kGroups * 8 + lane / 4;
+  const MaskColumn column = mask_column(mask, load_bounds(bounds + own * 16), key + own);
 #pragma unroll
-  for (int m = 0; m < Traits::kM; ++m) {
+  for (int first = 0; first < Traits::kN; first += 4) {
+    const int begin = row + first * 8;
+    const uint32_t word = visible_word(column, begin) & ~rows_from(mask.query_length - begin);
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const int at = m * 16 + r * 8;
-      const MaskColumn column = mask_column(mask, load_bounds(bounds + at * 16), key + at);
+    for (int group = 0; group < kGroups; ++group) {
+      const uint32_t rows = __shfl_sync(0xffffffffu, word, (lane & 28) + group) >> (lane % 4 * 2);
+      const int m = group / 2, r = group % 2;
 #pragma unroll
-      for (int n = 0; n < Traits::kN; ++n) {
-        uint32_t keep = 0;
-#pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const int i = row + n * 8 + e;
-          if (i < mask.query_length && allowed(column, i)) keep |= 0xffffu << (16 * e);
-        }
+      for (int n = first; n < first + 4 && n < Traits::kN; ++n) {
+        const uint32_t keep = keep_pair(rows, n - first);
         packed_p[m][n][r] &= keep;
         packed_ds[m][n][r] &= keep;
       }
@@ -200,18 +237,17 @@ __device__ inline void hide_pairs(uint32_t (&packed_p)[Traits::kM][Traits::kN][2
 
 /// Writes packed 16-bit pairs of this warp's part of Pᵀ or dSᵀ to its tile [keys][rows].
 template <typename Traits>
-__device__ inline void share(uint32_t tile, const uint32_t (&packed)[Traits::kM][Traits::kN][2],
-                             int key, int part) {
-  const int lane = fresh_thread() % 32;
+__device__ inline void share(uint32_t tile, const uint32_t (&packed)[Traits::kM][Traits::kN][2]) {
+  const WarpPlace<Traits> place;
 #pragma unroll
   for (int m = 0; m < Traits::kM; ++m) {
 #pragma unroll
     for (int n = 0; n < Traits::kN; ++n) {
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        const uint32_t at =
-            TileLayout<Traits::kRows>::at(key + m * 16 + r * 8 + lane / 4, part * Traits::kN + n);
-        store_shared(tile + at + lane % 4 * 4, packed[m][n][r]);
+        const uint32_t at = TileLayout<Traits::kRows>::at(
+            place.key + m * 16 + r * 8 + place.lane / 4, place.part * Traits::kN + n);
+        store_shared(tile + at + place.lane % 4 * 4, packed[m][n][r]);
       }
     }
   }
@@ -220,8 +256,9 @@ __device__ inline void share(uint32_t tile, const uint32_t (&packed)[Traits::kM]
 /// sum += own part of Pᵀ (or dSᵀ) · the same rows of dO (or Q), this warp's part of E.
 template <typename Traits>
 __device__ inline void add_own(float (&sum)[Traits::kM][Traits::kColumns][4],
-                               const uint32_t (&packed)[Traits::kM][Traits::kN][2], uint32_t rows,
-                               int part) {
+                               const uint32_t (&packed)[Traits::kM][Traits::kN][2], uint32_t rows) {
+  const WarpPlace<Traits> place;
+  const uint32_t steps = rows + LaneOffset<Traits::kE>::rows16(place.lane);
 #pragma unroll
   for (int step = 0; step < Traits::kOwnSteps; ++step) {
     uint32_t a[Traits::kM][4];
@@ -232,19 +269,23 @@ __device__ inline void add_own(float (&sum)[Traits::kM][Traits::kColumns][4],
       a[m][2] = packed[m][2 * step + 1][0];
       a[m][3] = packed[m][2 * step + 1][1];
     }
-    const int at = part * Traits::kOwnSteps + step;
-    multiply_step<typename Traits::T>(sum, a, rows + at * 16 * Traits::kPitch,
-                                      part * Traits::kColumns / 2);
+    const int at = place.part * Traits::kOwnSteps + step;
+    multiply_step<typename Traits::T>(sum, a, steps + at * 16 * Traits::kPitch,
+                                      place.part * Traits::kColumns / 2);
   }
 }
 
 /// The same for the parts of the other warps with these keys, from the shared tile.
 template <typename Traits>
-__device__ inline void add_others(float (&sum)[Traits::kM][Traits::kColumns][4], uint32_t scores,
-                                  uint32_t rows, int part) {
+__device__ inline void add_others(float (&sum)[Traits::kM][Traits::kColumns][4], uint32_t tile,
+                                  uint32_t rows) {
+  const WarpPlace<Traits> place;
+  const uint32_t steps = rows + LaneOffset<Traits::kE>::rows16(place.lane);
+  const uint32_t scores =
+      tile + place.key * Traits::kScorePitch + LaneOffset<Traits::kRows>::rows16(place.lane);
 #pragma unroll
   for (int i = 1; i < Traits::kParts; ++i) {
-    const int other = (part + i) % Traits::kParts;
+    const int other = (place.part + i) % Traits::kParts;
 #pragma unroll
     for (int step = 0; step < Traits::kOwnSteps; ++step) {
       const int at = other * Traits::kOwnSteps + step;
@@ -253,8 +294,8 @@ __device__ inline void add_others(float (&sum)[Traits::kM][Traits::kColumns][4],
       for (int m = 0; m < Traits::kM; ++m) {
         load_matrices(a[m], advance(scores, at) + m * 16 * Traits::kScorePitch);
       }
-      multiply_step<typename Traits::T>(sum, a, rows + at * 16 * Traits::kPitch,
-                                        part * Traits::kColumns / 2);
+      multiply_step<typename Traits::T>(sum, a, steps + at * 16 * Traits::kPitch,
+                                        place.part * Traits::kColumns / 2);
     }
   }
 }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "heddle/attention/cuda/sm80/backward.cuh"
-#include "heddle/attention/cuda/sm80/query_gradient.cuh"
 
 namespace heddle::attention::cuda::sm80 {
 
@@ -33,85 +32,96 @@ __device__ inline void store_key_gradients(const BackwardLaunch& p, const Work& 
                          p.d_v.row_stride, begin, count, columns, thread, Traits::kThreads);
 }
 
+/// Pᵀ and dSᵀ of the warp's keys and part of the rows, packed, without what the mask hides.
+template <typename Traits>
+__device__ inline void score_tile(const BackwardLaunch& p, const Work& work, int head,
+                                  PackedTile tile, uint32_t shared, int stage,
+                                  uint32_t (&packed_p)[Traits::kM][Traits::kN][2],
+                                  uint32_t (&packed_ds)[Traits::kM][Traits::kN][2]) {
+  using T = typename Traits::T;
+  float s[Traits::kM][Traits::kN][4], dp[Traits::kM][Traits::kN][4];  // [keys, rows]
+  {
+    const WarpPlace<Traits> place;
+    const int row = tile.index() * Traits::kRows + place.row(),
+              key = work.tile * Traits::kKeys + place.key;
+    multiply_rows<T, Traits::kE>(s, place.keys(shared),
+                                 place.rows(shared + Traits::kQueriesAt, stage));
+    probabilities<Traits>(s, packed_p, p.problem, ScoreOptions(p.problem, head),
+                          place.values(shared + Traits::kLseAt, stage), row + place.lane % 4 * 2,
+                          key + place.lane / 4);
+  }
+  {
+    const WarpPlace<Traits> place;
+    multiply_rows<T, Traits::kE>(dp, place.keys(shared + Traits::kValuesAt),
+                                 place.rows(shared + Traits::kGradientsAt, stage));
+    score_gradients<Traits>(s, dp, packed_ds, place.values(shared + Traits::kDeltaAt, stage));
+  }
+  if (tile.partial()) {
+    const WarpPlace<Traits> place;
+    hide_pairs<Traits>(
+        packed_p, packed_ds, p.problem.mask, shared + Traits::kBoundsAt + place.key * 16,
+        tile.index() * Traits::kRows + place.row(), work.tile * Traits::kKeys + place.key);
+  }
+}
+
 template <typename Traits>
 __global__ void __launch_bounds__(Traits::kThreads, Traits::kBlocks)
     backward_kernel(const __grid_constant__ BackwardLaunch p) {
-  using T = typename Traits::T;
-  extern __shared__ __align__(1024) unsigned char memory[];
+  extern __shared__ __align__(128) unsigned char memory[];
   const uint32_t shared = shared_address(memory);
-  const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
-  const int part = warp / Traits::kKeyGroups, warp_key = warp % Traits::kKeyGroups * 32;
   const Work work = work_of_block(p.problem, p.by_key, 1);
   QueryWalk walk(p, work);
-  LiveTile next = walk.next(p);
-  int next_head = walk.head;
-  if (next.index >= 0) {
+  PackedTile tile = walk.next(p, work);
+  int head = walk.head;
+  if (tile.exists()) {
     load_key_tile<Traits>(p, work, shared);
-    load_rows<Traits>(p, work.batch, next_head, next.index, shared, 0);
+    load_rows<Traits>(p, work.batch, head, tile.index(), shared, 0);
     commit_copies();
   }
-  const uint32_t own_rows = part * (Traits::kRows / Traits::kParts);
-  const uint32_t k_rows = shared + warp_key * Traits::kPitch + LaneOffset<Traits::kE>::rows16(lane);
-  const uint32_t q_rows = shared + Traits::kQueriesAt + LaneOffset<Traits::kE>::rows8(lane);
-  const uint32_t q_steps = shared + Traits::kQueriesAt + LaneOffset<Traits::kE>::rows16(lane);
-  const uint32_t scores = shared + Traits::kScoresAt + warp_key * Traits::kScorePitch +
-                          LaneOffset<Traits::kRows>::rows16(lane);
   float d_k[Traits::kM][Traits::kColumns][4] = {};  // [keys, E]
   float d_v[Traits::kM][Traits::kColumns][4] = {};
   int stage = 0;
-  while (next.index >= 0) {
-    const LiveTile tile = next;
-    const int head = next_head;
-    next = walk.next(p);
-    next_head = walk.head;
+  while (tile.exists()) {
+    PackedTile next;
     wait_copies<0>();
     __syncthreads();  // the tile is here, and no warp reads the one before it any more
-    if (Traits::kStages == 2 && next.index >= 0) {
-      load_rows<Traits>(p, work.batch, next_head, next.index, shared, stage ^ 1);
-      commit_copies();
+    if constexpr (Traits::kStages == 2) {
+      next = walk.next(p, work);
+      if (next.exists()) {
+        load_rows<Traits>(p, work.batch, walk.head, next.index(), shared, stage ^ 1);
+        commit_copies();
+      }
     }
-    const uint32_t at = stage * Traits::kRowBytes;
-    constexpr uint32_t kToGradients = Traits::kGradientsAt - Traits::kQueriesAt;
-    const int row = tile.index * Traits::kRows + own_rows + lane % 4 * 2;
-    const int key = work.tile * Traits::kKeys + warp_key + lane / 4;
-    const uint32_t row_values = (stage * Traits::kRows + own_rows + lane % 4 * 2) * 4;
     uint32_t packed_p[Traits::kM][Traits::kN][2], packed_ds[Traits::kM][Traits::kN][2];
-    {
-      float s[Traits::kM][Traits::kN][4], dp[Traits::kM][Traits::kN][4];  // [keys, rows]
-      multiply_rows<T, Traits::kE>(s, k_rows, q_rows + at + own_rows * Traits::kPitch);
-      probabilities<Traits>(s, packed_p, p.problem, ScoreOptions(p.problem, head),
-                            shared + Traits::kLseAt + row_values, row, key);
-      multiply_rows<T, Traits::kE>(dp, k_rows + Traits::kValuesAt,
-                                   q_rows + kToGradients + at + own_rows * Traits::kPitch);
-      score_gradients<Traits>(s, dp, packed_ds, shared + Traits::kDeltaAt + row_values);
-    }
-    if (tile.partial) {
-      hide_pairs<Traits>(packed_p, packed_ds, p.problem.mask,
-                         shared + Traits::kBoundsAt + (warp_key + lane / 4) * 16, row, key);
-    }
-    share<Traits>(shared + Traits::kProbabilitiesAt, packed_p, warp_key, part);
-    share<Traits>(shared + Traits::kScoresAt, packed_ds, warp_key, part);
-    add_own<Traits>(d_v, packed_p, q_steps + kToGradients + at, part);
-    add_own<Traits>(d_k, packed_ds, q_steps + at, part);
+    score_tile<Traits>(p, work, head, tile, shared, stage, packed_p, packed_ds);
+    const uint32_t rows = shared + stage * Traits::kRowBytes;
+    share<Traits>(shared + Traits::kProbabilitiesAt, packed_p);
+    add_own<Traits>(d_v, packed_p, rows + Traits::kGradientsAt);
+    share<Traits>(shared + Traits::kScoresAt, packed_ds);
+    add_own<Traits>(d_k, packed_ds, rows + Traits::kQueriesAt);
     __syncthreads();  // all parts of P and dS are in shared memory
-    add_others<Traits>(d_v, scores - Traits::kScoresAt + Traits::kProbabilitiesAt,
-                       q_steps + kToGradients + at, part);
-    add_others<Traits>(d_k, scores, q_steps + at, part);
-    if constexpr (Traits::kSumQueries) {
+    add_others<Traits>(d_v, shared + Traits::kProbabilitiesAt, rows + Traits::kGradientsAt);
+    add_others<Traits>(d_k, shared + Traits::kScoresAt, rows + Traits::kQueriesAt);
+    if (p.d_q_sum != nullptr) {
       const int64_t sums =
-          (static_cast<int64_t>(work.batch) * p.problem.heads + head) * p.query_tiles + tile.index;
+          (static_cast<int64_t>(work.batch) * p.problem.heads + head) * p.query_tiles +
+          tile.index();
       add_queries<Traits>(p.d_q_sum + sums * Traits::kSumsPerTile, shared);
     }
     if constexpr (Traits::kStages == 2) {
       stage ^= 1;
     } else {
+      next = walk.next(p, work);
       __syncthreads();
-      if (next.index >= 0) load_rows<Traits>(p, work.batch, next_head, next.index, shared, 0);
+      if (next.exists()) load_rows<Traits>(p, work.batch, walk.head, next.index(), shared, 0);
       commit_copies();
     }
+    tile = next;
+    head = walk.head;
   }
   __syncthreads();
-  store_key_gradients<Traits>(p, work, memory, d_k, d_v, warp_key, part);
+  const WarpPlace<Traits> place;
+  store_key_gradients<Traits>(p, work, memory, d_k, d_v, place.key, place.part);
 }
 
 /// dQ = scale · the sums of a tile, from the order of the threads to rows.
@@ -159,7 +169,7 @@ int launch_backward(const BackwardLaunch& p) {
   if (status != cudaSuccess) return status;
   const int blocks = p.problem.batches * p.problem.kv_heads * p.by_key.tiles;
   kernel<<<static_cast<unsigned>(blocks), Traits::kThreads, bytes, p.problem.stream>>>(p);
-  if constexpr (Traits::kSumQueries) {
+  if (p.d_q_sum != nullptr) {
     const dim3 grid(static_cast<unsigned>(p.query_tiles), static_cast<unsigned>(p.problem.heads),
                     static_cast<unsigned>(p.problem.batches));
     convert_kernel<Traits><<<grid, Traits::kThreads, 0, p.problem.stream>>>(p);
@@ -167,26 +177,20 @@ int launch_backward(const BackwardLaunch& p) {
   return cudaGetLastError();
 }
 
-template <typename T, int kHeadDim, bool kOptions>
-int backward_with(const BackwardLaunch& p) {
-  constexpr Tile kShape = tile(80, kHeadDim, Direction::backward);
-  if (!p.deterministic) {
-    return launch_backward<BackwardTraits<T, kHeadDim, kShape, kOptions, true>>(p);
-  }
-  const int status = launch_backward<BackwardTraits<T, kHeadDim, kShape, kOptions, false>>(p);
-  return status != cudaSuccess ? status : launch_query_gradient<T, kHeadDim, kOptions>(p);
-}
-
-template <typename T, int kHeadDim>
+template <typename T, int kHeadDim, SharedMemory kMemory>
 int backward_of(const BackwardLaunch& p) {
+  constexpr Tile kShape = tile(80, kHeadDim, Direction::backward, kMemory);
   const bool options = p.problem.softcap > 0 || p.problem.alibi_slopes != nullptr;
-  return options ? backward_with<T, kHeadDim, true>(p) : backward_with<T, kHeadDim, false>(p);
+  constexpr Tile kRoomy{kShape.rows, kShape.keys, kShape.warps, kShape.stages,
+                        kShape.blocks > 1 ? kShape.blocks - 1 : 1};  // more registers
+  return options ? launch_backward<BackwardTraits<T, kHeadDim, kRoomy, true>>(p)
+                 : launch_backward<BackwardTraits<T, kHeadDim, kShape, false>>(p);
 }
 
-template <int kHeadDim>
+template <int kHeadDim, SharedMemory kMemory = SharedMemory::kb227>
 int backward(const BackwardLaunch& p) {
-  return p.problem.bf16 ? backward_of<__nv_bfloat16, kHeadDim>(p)
-                        : backward_of<__half, kHeadDim>(p);
+  return p.problem.bf16 ? backward_of<__nv_bfloat16, kHeadDim, kMemory>(p)
+                        : backward_of<__half, kHeadDim, kMemory>(p);
 }
 
 }  // namespace heddle::attention::cuda::sm80

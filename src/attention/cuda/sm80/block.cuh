@@ -124,6 +124,70 @@ __device__ inline void store_fragments(uint32_t tile, const float (&c)[kN][4], f
   }
 }
 
+/// A word of rows: the bits from `from` on.
+__device__ inline uint32_t rows_from(int from) {
+  uint32_t bits;
+  asm("shl.b32 %0, %1, %2;" : "=r"(bits) : "r"(0xffffffffu), "r"(max(from, 0)));  // 32 on: zero
+  return bits;
+}
+
+/// Which of the 32 rows from `row` on see a key: bit i is row + i. A partial tile's mask is made of
+/// these words, one a column and warp, so that an element costs one test of a bit.
+__device__ inline uint32_t visible_word(const MaskColumn& column, int row) {
+  const uint32_t lower = rows_from(column.lts - row) & ~rows_from(column.lte - row);
+  const uint32_t upper = rows_from(column.uts - row) & ~rows_from(column.ute - row);
+  return rows_from(column.first - row) & ~(lower | upper);
+}
+
+/// Ones in the 16-bit halves of a pair whose rows' bits, 8 · n and 8 · n + 1, are set.
+__device__ inline uint32_t keep_pair(uint32_t rows, int n) {
+  const uint32_t each = static_cast<uint32_t>(n) * 0x11 + 0x88;  // a byte's sign, twice
+  uint32_t pair;
+  asm("prmt.b32 %0, %1, %2, %3;"
+      : "=r"(pair)
+      : "r"(rows << 7), "r"(rows << 6), "r"(each | (each + 0x44) << 8));
+  return pair;
+}
+
+/// The visible words of a key tile's columns for the 32 rows from `row` on, written by one warp to
+/// its own [keys] words in shared memory. False when no row sees any key.
+template <int kKeys>
+__device__ inline bool store_visible(uint32_t words, const DeviceColumns& mask, uint32_t bounds,
+                                     int row, int key) {
+  const int lane = fresh_thread() % 32;
+  uint32_t any = 0;
+  __syncwarp();  // the words of the tile before have been read
+#pragma unroll
+  for (int at = lane; at < kKeys; at += 32) {
+    const uint32_t word =
+        visible_word(mask_column(mask, load_bounds(bounds + at * 16), key + at), row);
+    store_shared(words + at * 4, word);
+    any |= word;
+  }
+  __syncwarp();
+  return __any_sync(0xffffffffu, any != 0);
+}
+
+/// Sets what the mask hides in fragments of 16 rows × 8 keys; `words` as store_visible left them.
+template <int kM, int kN>
+__device__ inline void hide(float (&s)[kM][kN][4], uint32_t words, float hidden) {
+  const int lane = fresh_thread() % 32;
+#pragma unroll
+  for (int n = 0; n < kN; ++n) {
+    uint32_t pair[2];
+    load_pair(pair, words + n * 32 + lane % 4 * 8);
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const uint32_t rows = pair[e] >> (lane / 4);
+#pragma unroll
+      for (int m = 0; m < kM; ++m) {
+        if ((rows & (1u << (m * 16))) == 0) s[m][n][e] = hidden;
+        if ((rows & (1u << (m * 16 + 8))) == 0) s[m][n][e + 2] = hidden;
+      }
+    }
+  }
+}
+
 /// The options that change a score; only kernels compiled for them ask.
 struct ScoreOptions {
   float scale, softcap, slope;

@@ -26,26 +26,26 @@ struct ForwardTraits {
   static constexpr bool kOptions = kHasOptions;
   static constexpr int kM = kRows / kWarps / 16;  // 16-row fragments a warp
   static constexpr int kN = kKeys / 8;
-  static constexpr bool kQueryInRegisters = kE == 64;  // where there is room for it
   static constexpr uint32_t kPitch = TileLayout<kE>::kPitch;
   static constexpr uint32_t kQueryBytes = kRows * kPitch, kTileBytes = kKeys * kPitch;
   static constexpr uint32_t kBoundsBytes = kKeys * sizeof(ColumnBounds);
-  // Shared memory: Q, then stages of K, of V, and of the key tile's bounds.
+  static constexpr uint32_t kWordsBytes = kKeys * 4;  // a warp
+  // Shared memory: Q, stages of K, of V and of the key tile's bounds, each warp's visible words.
   static constexpr uint32_t kKeysAt = kQueryBytes;
   static constexpr uint32_t kValuesAt = kKeysAt + kStages * kTileBytes;
   static constexpr uint32_t kBoundsAt = kValuesAt + kStages * kTileBytes;
-  static constexpr uint32_t kSharedBytes = kBoundsAt + kStages * kBoundsBytes;
+  static constexpr uint32_t kWordsAt = kBoundsAt + kStages * kBoundsBytes;
+  static constexpr uint32_t kSharedBytes = kWordsAt + kWarps * kWordsBytes;
 };
 
 /// What one thread holds of its rows.
 template <typename Traits>
 struct ForwardState {
   float o[Traits::kM][Traits::kE / 8][4];
-  float m[Traits::kM][2];  // greatest score so far, see `factor`
+  float m[Traits::kM][2];  // greatest score so far
   float l[Traits::kM][2];  // this lane's share of the sum
-  float factor;            // scores to powers of 2
 
-  __device__ explicit ForwardState(float log2_factor) : factor(log2_factor) {
+  __device__ ForwardState() {
 #pragma unroll
     for (int i = 0; i < Traits::kM; ++i) {
 #pragma unroll
@@ -56,25 +56,6 @@ struct ForwardState {
     }
   }
 };
-
-/// S of a tile to −inf wherever the mask hides the key.
-template <typename Traits>
-__device__ inline void hide(float (&s)[Traits::kM][Traits::kN][4], const DeviceColumns& mask,
-                            uint32_t bounds, int row, int key) {
-#pragma unroll
-  for (int n = 0; n < Traits::kN; ++n) {
-#pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      const int at = n * 8 + e;
-      const MaskColumn column = mask_column(mask, load_bounds(bounds + at * 16), key + at);
-#pragma unroll
-      for (int m = 0; m < Traits::kM; ++m) {
-        if (!allowed(column, row + m * 16)) s[m][n][e] = -kInfinity;
-        if (!allowed(column, row + m * 16 + 8)) s[m][n][e + 2] = -kInfinity;
-      }
-    }
-  }
-}
 
 template <typename Traits>
 __device__ inline void apply_options(float (&s)[Traits::kM][Traits::kN][4],
@@ -93,9 +74,11 @@ __device__ inline void apply_options(float (&s)[Traits::kM][Traits::kN][4],
   }
 }
 
-/// Online softmax: S becomes P, and the state's sums are brought to the new maximum.
+/// Online softmax: S becomes P, and the state's sums are brought to the new maximum. `factor`
+/// brings scores to powers of 2.
 template <typename Traits>
-__device__ inline void softmax(float (&s)[Traits::kM][Traits::kN][4], ForwardState<Traits>& state) {
+__device__ inline void softmax(float (&s)[Traits::kM][Traits::kN][4], ForwardState<Traits>& state,
+                               float factor) {
 #pragma unroll
   for (int m = 0; m < Traits::kM; ++m) {
 #pragma unroll
@@ -108,19 +91,20 @@ __device__ inline void softmax(float (&s)[Traits::kM][Traits::kN][4], ForwardSta
       greatest = fmaxf(greatest, __shfl_xor_sync(0xffffffffu, greatest, 1));
       greatest = fmaxf(greatest, __shfl_xor_sync(0xffffffffu, greatest, 2));
       // A row that has seen no key yet: any finite number keeps −inf − (−inf) away.
-      const float shift = greatest == -kInfinity ? 0 : greatest * state.factor;
-      const float old = exp2_fast(fmaf(state.m[m][r], state.factor, -shift));
+      const float shift = greatest == -kInfinity ? 0 : __fmul_rn(greatest, factor);
+      // Not fused: exactly 1 while the maximum stays, else the sums would drift tile by tile.
+      const float old = exp2_fast(__fmul_rn(state.m[m][r], factor) - shift);
       state.m[m][r] = greatest;
-      float sum = state.l[m][r] * old;
+      float sum = 0;  // of the tile alone: long rows lose less to rounding
 #pragma unroll
       for (int n = 0; n < Traits::kN; ++n) {
 #pragma unroll
         for (int e = 2 * r; e < 2 * r + 2; ++e) {
-          s[m][n][e] = exp2_fast(fmaf(s[m][n][e], state.factor, -shift));
+          s[m][n][e] = exp2_fast(fmaf(s[m][n][e], factor, -shift));
           sum += s[m][n][e];
         }
       }
-      state.l[m][r] = sum;
+      state.l[m][r] = fmaf(state.l[m][r], old, sum);
 #pragma unroll
       for (int n = 0; n < Traits::kE / 8; ++n) {
         state.o[m][n][2 * r] *= old;
@@ -152,12 +136,13 @@ __device__ inline void add_values(ForwardState<Traits>& state,
 /// out and lse of this warp's rows; the tile of Q is free to pass the numbers through.
 template <typename Traits>
 __device__ inline void finish(const ForwardLaunch& p, const Work& work, ForwardState<Traits>& state,
-                              unsigned char* tile, int warp_row) {
+                              unsigned char* tile, int warp_row, float factor) {
   using T = typename Traits::T;
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int rows = p.problem.mask.query_length, first = work.tile * Traits::kRows + warp_row;
   float* lse = head_values(p.lse, work.batch, work.head);
   const float* sinks = p.problem.sinks;
+  __syncwarp();  // all lanes have read their rows of Q
 #pragma unroll
   for (int m = 0; m < Traits::kM; ++m) {
     float inverse[2];
@@ -166,7 +151,7 @@ __device__ inline void finish(const ForwardLaunch& p, const Work& work, ForwardS
       float sum = state.l[m][r];
       sum += __shfl_xor_sync(0xffffffffu, sum, 1);
       sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-      float top = state.m[m][r] * state.factor, share = 1;
+      float top = state.m[m][r] * factor, share = 1;
       const bool blind = state.m[m][r] == -kInfinity;
       if (sinks != nullptr && !blind) {  // one more logit, without a value
         const float sink = sinks[work.head] * kLog2E, higher = fmaxf(top, sink);
@@ -191,13 +176,15 @@ __device__ inline void finish(const ForwardLaunch& p, const Work& work, ForwardS
                          p.problem.head_dim, lane, 32);
 }
 
-/// Where this block's keys and values are.
+/// Where this block's keys and values are, and its work: in shared memory, fetched at each use.
 template <typename T>
 struct KeySources {
+  Work work;
   ParkedPointer<const T> k, v;
   ParkedPointer<const ColumnBounds> bounds;
 
-  __device__ void set(const ForwardLaunch& p, const Work& work) {
+  __device__ void set(const ForwardLaunch& p, const Work& its_work) {
+    work = its_work;
     k.set(head_rows<const T>(p.k, work.batch, work.kv_head));
     v.set(head_rows<const T>(p.v, work.batch, work.kv_head));
     bounds.set(p.problem.mask.bounds + static_cast<int64_t>(work.set) * p.problem.mask.key_length);
@@ -232,39 +219,34 @@ __device__ inline void load_values(const ForwardLaunch& p,
 
 template <typename Traits>
 __global__ void __launch_bounds__(Traits::kThreads, Traits::kBlocks)
-    forward_kernel(const __grid_constant__ ForwardLaunch p) {
+    forward_kernel(const __grid_constant__ ForwardLaunch p, const float factor) {
   using T = typename Traits::T;
-  extern __shared__ __align__(1024) unsigned char memory[];
+  extern __shared__ __align__(128) unsigned char memory[];
   const uint32_t shared = shared_address(memory);
-  const int lane = static_cast<int>(threadIdx.x % 32);
-  const int warp_row = static_cast<int>(threadIdx.x / 32) * Traits::kM * 16;
-  const Work work = work_of_block(p.problem, p.by_query, p.problem.heads / p.problem.kv_heads);
-  TileWalk walk(p.by_query, work.set, work.tile);
-
   __shared__ KeySources<T> sources;
-  if (threadIdx.x == 0) sources.set(p, work);
+  if (threadIdx.x == 0) {
+    sources.set(p, work_of_block(p.problem, p.by_query, p.problem.heads / p.problem.kv_heads));
+  }
   __syncthreads();
-  LiveTile next = walk.next(p.by_query);
-  if (next.index >= 0) {
+  const Work& work = sources.work;
+  TileWalk walk(p.by_query, work.set, work.tile);
+  LiveTile tile = walk.next(p.by_query);
+  if (tile.index >= 0) {
     copy_tile<Traits::kE, Traits::kRows, Traits::kThreads>(
         shared, head_rows<const T>(p.q, work.batch, work.head), p.q.row_stride,
         work.tile * Traits::kRows, p.problem.mask.query_length, p.problem.head_dim);
-    load_keys<Traits>(p, sources, next, shared, 0);
-    if constexpr (Traits::kStages == 2) load_values<Traits>(p, sources, next, shared, 0);
+    load_keys<Traits>(p, sources, tile, shared, 0);
+    if constexpr (Traits::kStages == 2) load_values<Traits>(p, sources, tile, shared, 0);
     commit_copies();
   }
-  ForwardState<Traits> state(Traits::kOptions ? 1.0f : p.problem.scale * kLog2E);
-  const uint32_t q_rows = shared + warp_row * Traits::kPitch + LaneOffset<Traits::kE>::rows16(lane);
-  const uint32_t k_rows = shared + Traits::kKeysAt + LaneOffset<Traits::kE>::rows8(lane);
-  const uint32_t v_rows = shared + Traits::kValuesAt + LaneOffset<Traits::kE>::rows16(lane);
-  const int row = work.tile * Traits::kRows + warp_row + lane / 4;
+  ForwardState<Traits> state;
   int stage = 0;
-  while (next.index >= 0) {
-    const LiveTile tile = next;
-    next = walk.next(p.by_query);
+  while (tile.index >= 0) {
+    LiveTile next;
     wait_copies<0>();
     __syncthreads();  // the tile is here, and no warp reads the one before it any more
     if constexpr (Traits::kStages == 2) {
+      next = walk.next(p.by_query);
       if (next.index >= 0) {
         load_keys<Traits>(p, sources, next, shared, stage ^ 1);
         load_values<Traits>(p, sources, next, shared, stage ^ 1);
@@ -273,27 +255,45 @@ __global__ void __launch_bounds__(Traits::kThreads, Traits::kBlocks)
       load_values<Traits>(p, sources, tile, shared, 0);
     }
     commit_copies();
+    // A warp whose rows see none of these keys has nothing to do but keep the others company.
+    const int warp = fresh_thread() / 32, lane = fresh_thread() % 32;
+    const int key = tile.index * Traits::kKeys;
+    const int row = work.tile * Traits::kRows + warp * Traits::kM * 16;
+    const uint32_t words = shared + Traits::kWordsAt + warp * Traits::kWordsBytes;
+    const bool live =
+        !tile.partial || store_visible<Traits::kKeys>(
+                             words, p.problem.mask,
+                             shared + Traits::kBoundsAt + stage * Traits::kBoundsBytes, row, key);
     float s[Traits::kM][Traits::kN][4];  // [rows, keys]
-    multiply_rows<T, Traits::kE>(s, q_rows, k_rows + stage * Traits::kTileBytes);
-    const int key = tile.index * Traits::kKeys + lane % 4 * 2;
-    if constexpr (Traits::kOptions) {
-      apply_options<Traits>(s, ScoreOptions(p.problem, work.head), row, key);
-    }
-    if (tile.partial) {
-      const uint32_t bounds = shared + Traits::kBoundsAt + stage * Traits::kBoundsBytes;
-      hide<Traits>(s, p.problem.mask, bounds + lane % 4 * 32, row, key);
+    if (live) {
+      multiply_rows<T, Traits::kE>(
+          s,
+          shared + warp * Traits::kM * 16 * Traits::kPitch + LaneOffset<Traits::kE>::rows16(lane),
+          shared + Traits::kKeysAt + stage * Traits::kTileBytes +
+              LaneOffset<Traits::kE>::rows8(lane));
+      if constexpr (Traits::kOptions) {
+        apply_options<Traits>(s, ScoreOptions(p.problem, work.head), row + lane / 4,
+                              key + lane % 4 * 2);
+      }
+      if (tile.partial) hide(s, words, -kInfinity);
     }
     if constexpr (Traits::kStages == 1) {
+      next = walk.next(p.by_query);
       wait_copies<0>();
       __syncthreads();  // V is here, and no warp reads K any more
       if (next.index >= 0) load_keys<Traits>(p, sources, next, shared, 0);
       commit_copies();
     }
-    softmax<Traits>(s, state);
-    add_values<Traits>(state, s, v_rows + stage * Traits::kTileBytes);
+    if (live) {
+      softmax<Traits>(s, state, factor);
+      add_values<Traits>(state, s,
+                         shared + Traits::kValuesAt + stage * Traits::kTileBytes +
+                             LaneOffset<Traits::kE>::rows16(fresh_thread() % 32));
+    }
     if constexpr (Traits::kStages == 2) stage ^= 1;
+    tile = next;
   }
-  finish<Traits>(p, work, state, memory, warp_row);
+  finish<Traits>(p, work, state, memory, fresh_thread() / 32 * Traits::kM * 16, factor);
 }
 
 /// Queues the kernel; more than 48 KB of shared memory must be asked for.
@@ -308,7 +308,8 @@ int launch_forward(const ForwardLaunch& p) {
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   if (status != cudaSuccess) return status;
   const int blocks = p.problem.batches * p.problem.heads * p.by_query.tiles;
-  kernel<<<static_cast<unsigned>(blocks), Traits::kThreads, bytes, p.problem.stream>>>(p);
+  const float factor = Traits::kOptions ? 1.0f : p.problem.scale * kLog2E;
+  kernel<<<static_cast<unsigned>(blocks), Traits::kThreads, bytes, p.problem.stream>>>(p, factor);
   return cudaGetLastError();
 }
 
@@ -317,7 +318,9 @@ int forward_of(const ForwardLaunch& p) {
   constexpr Tile kShape = tile(80, kHeadDim, Direction::forward);
   // The plain kernel takes the greatest score before scaling, which needs a positive scale.
   if (p.problem.softcap > 0 || p.problem.alibi_slopes != nullptr || p.problem.scale <= 0) {
-    return launch_forward<ForwardTraits<T, kHeadDim, kShape, true>>(p);
+    constexpr Tile kWide{kShape.rows, kShape.keys, kShape.rows / 16, kShape.stages,
+                         1};  // registers
+    return launch_forward<ForwardTraits<T, kHeadDim, kWide, true>>(p);
   }
   return launch_forward<ForwardTraits<T, kHeadDim, kShape, false>>(p);
 }

@@ -2,7 +2,8 @@
 // shared memory.
 //
 // A tile is rows of E 16-bit elements; the 16-byte chunk c of row r lies at chunk c ^ (r & 7), so
-// that the eight rows of a matrix load touch all banks once. Fragments of mma.m16n8k16, by lane:
+// that the eight rows of a matrix load touch all banks once. Rows of 64 bytes, two to a line of
+// banks, have it at c ^ (r / 2 & 3). Fragments of mma.m16n8k16, by lane:
 //   C: row lane/4 (+8), columns 2·(lane%4) + {0, 1};  A and B: as PTX defines them.
 #pragma once
 
@@ -100,6 +101,13 @@ __device__ inline void load_pair(float (&pair)[2], uint32_t address) {
   asm volatile("ld.shared.v2.f32 {%0,%1}, [%2];" : "=f"(pair[0]), "=f"(pair[1]) : "r"(address));
 }
 
+__device__ inline void load_pair(uint32_t (&pair)[2], uint32_t address) {
+  asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];"
+               : "=r"(pair[0]), "=r"(pair[1])
+               : "r"(address)
+               : "memory");
+}
+
 /// Adds without returning the old value.
 __device__ inline void add_global(float* to, const float (&value)[4]) {
 #if __CUDA_ARCH__ >= 900
@@ -116,10 +124,11 @@ template <int kColumns>
 struct TileLayout {
   static constexpr int kPitch = kColumns * 2;  // bytes
   static constexpr int kChunks = kColumns / 8;
-  static_assert(kPitch % 128 == 0, "the swizzle needs rows of whole 128 bytes");
+  static_assert(kPitch == 64 || kPitch % 128 == 0, "the swizzle needs rows of 64 or 128 · n bytes");
 
   __device__ static uint32_t at(int row, int chunk) {
-    return static_cast<uint32_t>(row * kPitch + ((chunk ^ (row & 7)) << 4));
+    const int swizzle = kPitch == 64 ? row / 2 & 3 : row & 7;
+    return static_cast<uint32_t>(row * kPitch + ((chunk ^ swizzle) << 4));
   }
 };
 

@@ -10,24 +10,26 @@
 
 namespace heddle::attention::cuda::sm80 {
 
-template <typename Element, int kHeadDim, bool kHasOptions>
+template <typename Element, int kHeadDim, Tile kShape, bool kHasOptions>
 struct QueryGradientTraits {
   using T = Element;
-  static constexpr Tile kShape = tile(80, kHeadDim, Direction::forward);  // shares its plan
   static constexpr int kE = kHeadDim;
   static constexpr int kRows = kShape.rows, kKeys = kShape.keys;
-  static constexpr int kWarps = kRows / 16, kThreads = kWarps * 32;  // 16 rows a warp
+  static constexpr int kWarps = kShape.warps, kThreads = kWarps * 32, kStages = kShape.stages;
+  static_assert(kRows == kWarps * 16);
   static constexpr bool kOptions = kHasOptions;
   static constexpr int kN = kKeys / 8;
   static constexpr uint32_t kPitch = TileLayout<kE>::kPitch;
   static constexpr uint32_t kRowBytes = kRows * kPitch, kTileBytes = kKeys * kPitch;
-  // Shared memory: Q, dO, two stages of K and V, the key tiles' bounds.
+  // Shared memory: Q, dO, stages of K, of V and of the key tile's bounds, each warp's visible
+  // words.
   static constexpr uint32_t kGradientsAt = kRowBytes;
   static constexpr uint32_t kKeysAt = 2 * kRowBytes;
-  static constexpr uint32_t kValuesAt = kKeysAt + 2 * kTileBytes;
-  static constexpr uint32_t kBoundsAt = kValuesAt + 2 * kTileBytes;
+  static constexpr uint32_t kValuesAt = kKeysAt + kStages * kTileBytes;
+  static constexpr uint32_t kBoundsAt = kValuesAt + kStages * kTileBytes;
   static constexpr uint32_t kBoundsBytes = kKeys * sizeof(ColumnBounds);
-  static constexpr uint32_t kSharedBytes = kBoundsAt + 2 * kBoundsBytes;
+  static constexpr uint32_t kWordsAt = kBoundsAt + kStages * kBoundsBytes;
+  static constexpr uint32_t kSharedBytes = kWordsAt + kWarps * kKeys * 4;
 };
 
 template <typename Traits>
@@ -74,27 +76,11 @@ __device__ inline void to_score_gradients(float (&s)[1][Traits::kN][4],
   }
 }
 
-/// dS to 0 wherever the mask hides the key.
-template <typename Traits>
-__device__ inline void hide_keys(float (&s)[1][Traits::kN][4], const DeviceColumns& mask,
-                                 uint32_t bounds, int row, int key) {
-#pragma unroll
-  for (int n = 0; n < Traits::kN; ++n) {
-#pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      const int at = n * 8 + e;
-      const MaskColumn column = mask_column(mask, load_bounds(bounds + at * 16), key + at);
-      if (!allowed(column, row)) s[0][n][e] = 0;
-      if (!allowed(column, row + 8)) s[0][n][e + 2] = 0;
-    }
-  }
-}
-
 template <typename Traits>
 __global__ void __launch_bounds__(Traits::kThreads)
     query_gradient_kernel(const __grid_constant__ BackwardLaunch p) {
   using T = typename Traits::T;
-  extern __shared__ __align__(1024) unsigned char memory[];
+  extern __shared__ __align__(128) unsigned char memory[];
   const uint32_t shared = shared_address(memory);
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int warp_row = static_cast<int>(threadIdx.x / 32) * 16;
@@ -102,15 +88,15 @@ __global__ void __launch_bounds__(Traits::kThreads)
   const Work work = work_of_block(p.problem, p.by_query, p.problem.heads / p.problem.kv_heads);
   const int first = work.tile * Traits::kRows;
   TileWalk walk(p.by_query, work.set, work.tile);
-  LiveTile next = walk.next(p.by_query);
-  if (next.index >= 0) {
+  LiveTile tile = walk.next(p.by_query);
+  if (tile.index >= 0) {
     copy_tile<Traits::kE, Traits::kRows, Traits::kThreads>(
         shared, head_rows<const T>(p.q, work.batch, work.head), p.q.row_stride, first, rows,
         p.problem.head_dim);
     copy_tile<Traits::kE, Traits::kRows, Traits::kThreads>(
         shared + Traits::kGradientsAt, head_rows<const T>(p.d_out, work.batch, work.head),
         p.d_out.row_stride, first, rows, p.problem.head_dim);
-    load_key_tiles<Traits>(p, work, next, shared, 0);
+    load_key_tiles<Traits>(p, work, tile, shared, 0);
     commit_copies();
   }
   const int row = first + warp_row + lane / 4;
@@ -126,23 +112,27 @@ __global__ void __launch_bounds__(Traits::kThreads)
   const uint32_t k_steps = shared + Traits::kKeysAt + LaneOffset<Traits::kE>::rows16(lane);
   float d_q[1][Traits::kE / 8][4] = {};  // [rows, E]
   int stage = 0;
-  while (next.index >= 0) {
-    const LiveTile tile = next;
-    next = walk.next(p.by_query);
+  while (tile.index >= 0) {
+    const LiveTile next = walk.next(p.by_query);
     wait_copies<0>();
     __syncthreads();  // the tile is here, and no warp reads the one before it any more
-    if (next.index >= 0) load_key_tiles<Traits>(p, work, next, shared, stage ^ 1);
-    commit_copies();
+    if (Traits::kStages == 2 && next.index >= 0) {
+      load_key_tiles<Traits>(p, work, next, shared, stage ^ 1);
+      commit_copies();
+    }
     const uint32_t at = stage * Traits::kTileBytes;
-    const int key = tile.index * Traits::kKeys + lane % 4 * 2;
+    const int key = tile.index * Traits::kKeys;
+    const uint32_t words = shared + Traits::kWordsAt + warp_row / 16 * Traits::kKeys * 4;
     float s[1][Traits::kN][4], dp[1][Traits::kN][4];  // [rows, keys]
     multiply_rows<T, Traits::kE>(s, q_rows, k_rows + at);
     multiply_rows<T, Traits::kE>(dp, q_rows + Traits::kGradientsAt,
                                  k_rows + at + Traits::kValuesAt - Traits::kKeysAt);
-    to_score_gradients<Traits>(s, dp, p, options, lse, delta, row, key);
+    to_score_gradients<Traits>(s, dp, p, options, lse, delta, row, key + lane % 4 * 2);
     if (tile.partial) {
-      const uint32_t bounds = shared + Traits::kBoundsAt + stage * Traits::kBoundsBytes;
-      hide_keys<Traits>(s, p.problem.mask, bounds + lane % 4 * 32, row, key);
+      store_visible<Traits::kKeys>(words, p.problem.mask,
+                                   shared + Traits::kBoundsAt + stage * Traits::kBoundsBytes,
+                                   first + warp_row, key);
+      hide(s, words, 0);
     }
 #pragma unroll
     for (int step = 0; step < Traits::kKeys / 16; ++step) {
@@ -154,9 +144,17 @@ __global__ void __launch_bounds__(Traits::kThreads)
       }
       multiply_step<T>(d_q, a, k_steps + at + step * 16 * Traits::kPitch, 0);
     }
-    stage ^= 1;
+    if constexpr (Traits::kStages == 2) {
+      stage ^= 1;
+    } else {
+      __syncthreads();
+      if (next.index >= 0) load_key_tiles<Traits>(p, work, next, shared, 0);
+      commit_copies();
+    }
+    tile = next;
   }
   const float scale = p.problem.scale;
+  __syncwarp();  // all lanes have read their rows of Q
   store_fragments<T, Traits::kE>(shared, d_q[0], scale, scale, warp_row, 0);
   __syncwarp();
   const int count = min(16, rows - first - warp_row);
@@ -166,9 +164,8 @@ __global__ void __launch_bounds__(Traits::kThreads)
                          first + warp_row, count, p.problem.head_dim, lane, 32);
 }
 
-template <typename T, int kHeadDim, bool kOptions>
+template <typename Traits>
 int launch_query_gradient(const BackwardLaunch& p) {
-  using Traits = QueryGradientTraits<T, kHeadDim, kOptions>;
   const auto kernel = query_gradient_kernel<Traits>;
   const auto bytes = static_cast<int>(Traits::kSharedBytes);
   if (p.by_query.rows != Traits::kRows || p.by_query.keys != Traits::kKeys) {
@@ -180,6 +177,20 @@ int launch_query_gradient(const BackwardLaunch& p) {
   const int blocks = p.problem.batches * p.problem.heads * p.by_query.tiles;
   kernel<<<static_cast<unsigned>(blocks), Traits::kThreads, bytes, p.problem.stream>>>(p);
   return cudaGetLastError();
+}
+
+template <typename T, int kHeadDim, SharedMemory kMemory>
+int query_gradient_of(const BackwardLaunch& p) {
+  constexpr Tile kShape = tile(80, kHeadDim, Direction::query_gradient, kMemory);
+  const bool options = p.problem.softcap > 0 || p.problem.alibi_slopes != nullptr;
+  return options ? launch_query_gradient<QueryGradientTraits<T, kHeadDim, kShape, true>>(p)
+                 : launch_query_gradient<QueryGradientTraits<T, kHeadDim, kShape, false>>(p);
+}
+
+template <int kHeadDim, SharedMemory kMemory = SharedMemory::kb227>
+int query_gradient(const BackwardLaunch& p) {
+  return p.problem.bf16 ? query_gradient_of<__nv_bfloat16, kHeadDim, kMemory>(p)
+                        : query_gradient_of<__half, kHeadDim, kMemory>(p);
 }
 
 }  // namespace heddle::attention::cuda::sm80

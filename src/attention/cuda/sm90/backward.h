@@ -1,8 +1,7 @@
 // The Hopper backward kernels as the host sees them.
 //
-//   prepare:  Δ and lse of each row in the order that the main kernel copies them; dQ's sums to zero
-//   main:     dK, dV, and dQ's sums, added tile by tile in f32
-//   convert:  dQ's sums to 16 bits
+//   prepare:  Δ and lse of each row in the order that the main kernel copies them; dQ's sums to
+//   zero main:     dK, dV, and dQ's sums, added tile by tile in f32 convert:  dQ's sums to 16 bits
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -21,7 +20,7 @@ struct BackwardParams {
   CUtensorMap d_k, d_v;  // the same, box 64 × 64
   BackwardLaunch launch;
   Problem by_kv_head;  // the problem as if it had no more query heads than key/value heads
-  float* row_terms;    // scratch, f32 [B, H, query tiles, 2, rows of a tile]: lse · log2(e), then Δ
+  float* row_terms;  // scratch, f32 [B, H, query tiles, 2, rows of a tile]: lse · log2(e), then Δ
   WorkQueue* queue;
 };
 
@@ -34,8 +33,8 @@ BackwardScratch backward_scratch(const Problem& problem);
 /// Makes the tensor maps of a launch; sets its query_tiles.
 BackwardParams backward_params(const BackwardLaunch& launch, float* row_terms, WorkQueue* queue);
 
-/// All three kernels. The main one gets as many blocks as the GPU has multiprocessors, or fewer where
-/// there is less work.
+/// All three kernels. The main one gets as many blocks as the GPU has multiprocessors, or fewer
+/// where there is less work.
 cudaError_t backward_64(const BackwardParams& params, int multiprocessors);
 cudaError_t backward_128(const BackwardParams& params, int multiprocessors);
 

@@ -44,37 +44,60 @@ __global__ void __launch_bounds__(kThreads)
 
   float* terms = p.row_terms + at * (2 * kRows);
   const int lane = threadIdx.x % kThreadsPerRow;
-  const auto source = [&](const Rows& rows, int row) {
-    return reinterpret_cast<const uint4*>(static_cast<const Pair*>(rows.data) +
-                                          (batch * rows.batch_stride + head * rows.head_stride +
-                                           row * rows.row_stride) / 2);
-  };
+  constexpr int kRounds = kRows * kThreadsPerRow / kThreads, kChunks = kHeadDim / 64;
+  uint4 out[kRounds][kChunks] = {}, d_out[kRounds][kChunks] = {};  // all loads before any use
 #pragma unroll
-  for (int i = 0; i < kRows * kThreadsPerRow / kThreads; ++i) {
+  for (int i = 0; i < kRounds; ++i) {
+    const int row = tile * kRows + (i * kThreads + threadIdx.x) / kThreadsPerRow;
+    const auto source = [&](const Rows& rows) {
+      return reinterpret_cast<const uint4*>(
+          static_cast<const Pair*>(rows.data) +
+          (batch * rows.batch_stride + head * rows.head_stride + row * rows.row_stride) / 2);
+    };
+#pragma unroll
+    for (int j = 0; j < kChunks; ++j) {
+      const int chunk = lane + j * kThreadsPerRow;
+      if (row >= length || chunk * 8 >= launch.problem.head_dim) continue;
+      out[i][j] = __ldcs(source(launch.out) + chunk);
+      d_out[i][j] = __ldg(source(launch.d_out) + chunk);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kRounds; ++i) {
     const int in_tile = (i * kThreads + threadIdx.x) / kThreadsPerRow;
     const int row = tile * kRows + in_tile;
-    const bool valid = row < length;
-    const uint4* out = source(launch.out, valid ? row : 0);
-    const uint4* d_out = source(launch.d_out, valid ? row : 0);
     float sum = 0;
-    for (int chunk = lane; chunk < launch.problem.head_dim / 8; chunk += kThreadsPerRow) {
-      sum += dot8<Pair>(out[chunk], d_out[chunk]);
-    }
+#pragma unroll
+    for (int j = 0; j < kChunks; ++j) sum += dot8<Pair>(out[i][j], d_out[i][j]);
 #pragma unroll
     for (int step = 1; step < kThreadsPerRow; step *= 2) {
       sum += __shfl_xor_sync(0xffffffffu, sum, step);
     }
     if (lane != 0) continue;
     const RowValues& from = launch.lse;
-    const float lse =
-        valid ? from.data[batch * from.batch_stride + head * from.head_stride + row] : -INFINITY;
+    const float lse = row < length
+                          ? from.data[batch * from.batch_stride + head * from.head_stride + row]
+                          : -INFINITY;
     terms[in_tile] = lse == -INFINITY ? INFINITY : lse * kLog2E;
-    terms[kRows + in_tile] = valid ? sum : 0;
+    terms[kRows + in_tile] = sum;
     const RowValues& to = launch.delta;
-    if (valid && to.data != nullptr) {
+    if (row < length && to.data != nullptr) {
       to.data[batch * to.batch_stride + head * to.head_stride + row] = sum;
     }
   }
+}
+
+/// Transposes a 4 × 4 of words held by four neighbouring lanes, a row each.
+__device__ void transpose_quad(uint32_t (&words)[4]) {
+  const bool odd = threadIdx.x % 2 != 0, high = threadIdx.x / 2 % 2 != 0;
+  const auto swap = [](bool second, uint32_t& a, uint32_t& b, int distance) {
+    const uint32_t got = __shfl_xor_sync(0xffffffffu, second ? a : b, distance);
+    (second ? a : b) = got;
+  };
+  swap(odd, words[0], words[1], 1);
+  swap(odd, words[2], words[3], 1);
+  swap(high, words[0], words[2], 2);
+  swap(high, words[1], words[3], 2);
 }
 
 /// Half a tile's sums are [8][128 threads][4]: see wgmma.cuh for which element a thread holds. The
@@ -86,25 +109,35 @@ __global__ void __launch_bounds__(kThreads)
   const int tile = blockIdx.x, head = blockIdx.y, batch = blockIdx.z;
   const int64_t at = (int64_t{batch} * launch.problem.heads + head) * launch.query_tiles + tile;
   const int half = threadIdx.x / 128, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
-  const auto* sums = reinterpret_cast<const float4*>(launch.d_q_sum + (at * 2 + half) * 4096) +
-                     threadIdx.x % 128;
+  const auto* sums =
+      reinterpret_cast<const float4*>(launch.d_q_sum + (at * 2 + half) * 4096) + threadIdx.x % 128;
   const int row = tile * kRows + (kRows == 128 ? half * 64 : 0) + warp * 16 + lane / 4;
-  const int column = (kRows == 128 ? 0 : half * 64) + 2 * (lane % 4);
+  const int quad_lane = lane % 4;
   const Rows& rows = launch.d_q;
-  auto* to = static_cast<Element*>(rows.data) + batch * rows.batch_stride +
-             head * rows.head_stride + row * rows.row_stride + column;
+  auto* to = static_cast<Element*>(rows.data) + batch * rows.batch_stride + head * rows.head_stride;
+  float4 sum[8];
+#pragma unroll
+  for (int j = 0; j < 8; ++j) sum[j] = __ldcs(sums + j * 128);
   const float scale = launch.problem.scale;
 #pragma unroll
-  for (int j = 0; j < 8; ++j) {
-    const float4 sum = sums[j * 128];
-    if (column + 8 * j >= launch.problem.head_dim) continue;
-    auto* pair = reinterpret_cast<uint32_t*>(to + 8 * j);
-    if (row < launch.problem.mask.query_length) {
-      *pair = pack<Element>(sum.x * scale, sum.y * scale);
-    }
-    if (row + 8 < launch.problem.mask.query_length) {
-      pair = reinterpret_cast<uint32_t*>(to + 8 * rows.row_stride + 8 * j);
-      *pair = pack<Element>(sum.z * scale, sum.w * scale);
+  for (int part = 0; part < 2; ++part) {
+    // Four blocks of 8 columns, of which a lane holds 2 each: it takes one of them whole.
+    const int column = (kRows == 128 ? 0 : half * 64) + part * 32 + quad_lane * 8;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      uint32_t words[4];
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const float4& four = sum[part * 4 + j];
+        words[j] = r == 0 ? pack<Element>(four.x * scale, four.y * scale)
+                          : pack<Element>(four.z * scale, four.w * scale);
+      }
+      transpose_quad(words);
+      const bool valid =
+          row + 8 * r < launch.problem.mask.query_length && column < launch.problem.head_dim;
+      if (!valid) continue;
+      *reinterpret_cast<uint4*>(to + (row + 8 * r) * rows.row_stride + column) =
+          make_uint4(words[0], words[1], words[2], words[3]);
     }
   }
 }

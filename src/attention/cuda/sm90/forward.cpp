@@ -2,8 +2,17 @@
 
 #include "heddle/attention/cuda/sm90/tensor_map.h"
 #include "heddle/attention/cuda/tiles.h"
+#include "heddle/base/error.h"
 
 namespace heddle::attention::cuda::sm90 {
+
+int multiprocessors(int device) {
+  int count = 0;
+  HEDDLE_CHECK(
+      cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device) == cudaSuccess,
+      "attention: GPU ", device, " does not tell its number of multiprocessors");
+  return count;
+}
 
 ForwardParams forward_params(const ForwardLaunch& launch, WorkQueue* queue) {
   const Problem& problem = launch.problem;

@@ -1,9 +1,10 @@
 // Forward attention on Hopper: out = softmax(mask(c·Q·Kᵀ))·V and the log-sum-exp of each row.
 //
-// A persistent block owns one tile of query rows at a time. Warpgroup 0 produces: it copies tiles and
-// writes mask bits. The other warpgroups consume, 64 rows each: while one is at its exponentials
-// another has the matrix unit, and within each the scores of one key tile are computed together with
-// the values of the tile before.
+// A persistent block owns one tile of query rows at a time. Warpgroup 0 produces: it copies tiles
+// and writes mask bits. The other warpgroups consume, 64 rows each, with no order among them: while
+// one is at its exponentials another has the matrix unit. Within each, the scores of one key tile
+// are computed together with the values of the tile before, and those run on behind the
+// exponentials.
 //
 // FlashAttention-3, arXiv 2407.08608.
 #pragma once

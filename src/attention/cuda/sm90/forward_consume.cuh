@@ -7,17 +7,45 @@
 
 namespace heddle::attention::cuda::sm90 {
 
+/// The left operand of Q·Kᵀ. In registers, where there are enough: then the products read less
+/// shared memory, and the next queries can come early.
+template <typename Shape>
+struct Queries {
+  static constexpr int kSteps = Shape::kHeadDim / 16;
+  uint64_t shared;
+  uint32_t words[Shape::kQueriesInRegisters ? kSteps : 1][4];
+
+  /// Takes 64 rows that lie in shared memory in the layout of a tile.
+  __device__ __forceinline__ explicit Queries(uint32_t address, int warp, int lane)
+      : shared(operand(address, 16)) {
+    if constexpr (Shape::kQueriesInRegisters) {
+      const int row = warp * 16 + lane % 16;  // the one whose address this lane gives
+#pragma unroll
+      for (int step = 0; step < kSteps; ++step) {
+        const int chunk = 2 * step + lane / 16;  // 16 bytes: 8 columns
+        load_matrices(words[step], address + (chunk / 8) * 64 * 128 + row * 128 +
+                                       ((chunk % 8) ^ (row % 8)) * 16);
+      }
+    }
+  }
+};
+
 /// Issues scores[64 × keys] = Q[64 × E] · K[keys × E]ᵀ.
 template <typename Shape>
-__device__ __forceinline__ void issue_scores(float (&scores)[Shape::kKeys / 2], uint64_t q,
-                                             uint64_t k) {
+__device__ __forceinline__ void issue_scores(float (&scores)[Shape::kKeys / 2],
+                                             const Queries<Shape>& q, uint64_t k) {
   using Product = Wgmma<typename Shape::Element, Shape::kKeys>;
   matrix_fence();
 #pragma unroll
   for (int step = 0; step < Shape::kHeadDim / 16; ++step) {
     const int block = step / 4, within = (step % 4) * 32;  // 16 columns are 32 bytes
-    Product::template ss<0, 0>(scores, advance(q, block * 64 * 128 + within),
-                               advance(k, block * Shape::kKeys * 128 + within), step != 0);
+    const uint64_t keys = advance(k, block * Shape::kKeys * 128 + within);
+    if constexpr (Shape::kQueriesInRegisters) {
+      Product::template rs<0>(scores, q.words[step], keys, step != 0);
+    } else {
+      Product::template ss<0, 0>(scores, advance(q.shared, block * 64 * 128 + within), keys,
+                                 step != 0);
+    }
   }
   matrix_commit();
 }
@@ -39,11 +67,15 @@ __device__ __forceinline__ void issue_values(float (&out)[Shape::kHeadDim / 2],
 /// What one consumer warpgroup carries from tile to tile.
 template <typename Shape>
 struct ConsumerState {
-  int consumer, warp, lane;
+  int consumer;
   Ring<2> works;
   Ring<Shape::kStages> stages;  // of the keys; the values follow one tile behind
   Ring<Shape::kMaskSlots> masks;
   uint32_t q_phase = 0;
+
+  // Not members: registers are short.
+  __device__ __forceinline__ static int warp() { return thread_index() / 32 % 4; }
+  __device__ __forceinline__ static int lane() { return thread_index() % 32; }
 };
 
 /// Options and mask, then the softmax of one tile's scores. Gives whether the sums must shrink.
@@ -54,17 +86,19 @@ __device__ __forceinline__ bool weigh(const ForwardParams& p, ForwardShared<Shap
                                       float (&shrink)[2]) {
   const Problem& problem = p.launch.problem;
   if constexpr (Shape::kOptions) {
-    const float slope =
-        problem.alibi_slopes == nullptr ? 0.0f : __ldg(problem.alibi_slopes + work.head);
-    const int32_t row =
-        work.tile * Shape::kRows + self.consumer * 64 + self.warp * 16 + self.lane / 4;
+    // Everything read anew for each tile: registers are short.
+    const volatile float* slopes = problem.alibi_slopes;
+    const float slope = slopes == nullptr ? 0.0f : slopes[work.head];
+    const int thread = thread_index() - 128;  // of the consumers
+    const int32_t row = work.tile * Shape::kRows + thread / 32 * 16 + thread % 32 / 4;
     apply_options(scores, {problem.scale, problem.softcap, slope, problem.mask.offset}, row,
-                  tile.tile * Shape::kKeys + 2 * (self.lane % 4));
+                  tile.tile * Shape::kKeys + 2 * (thread % 4));
   }
   if (tile.partial) {
     Barrier& full = shared.mask_full[self.consumer][self.masks.slot];
     wait(full, self.masks.phase);
-    apply_mask_bits<Shape::kKeys>(scores, shared.mask[self.consumer][self.masks.slot], self.warp);
+    apply_mask_bits<Shape::kKeys>(scores, shared.mask[self.consumer][self.masks.slot], self.warp(),
+                                  self.lane());
     arrive_warp(shared.mask_empty[self.consumer][self.masks.slot]);
     self.masks.advance();
   }
@@ -81,14 +115,10 @@ __device__ __forceinline__ LiveTile tile_of(const ForwardShared<Shape>& shared, 
 /// All live tiles of one piece of work, at least one: out and rows hold sums, not yet divided.
 template <typename Shape>
 __device__ __forceinline__ void attend(const ForwardParams& p, ForwardShared<Shape>& shared,
-                                       ConsumerState<Shape>& self, const Work& work,
+                                       ConsumerState<Shape>& self, const Work& work, int live,
                                        float (&out)[Shape::kHeadDim / 2], RowState& rows) {
   using Element = typename Shape::Element;
-  constexpr int kPair = 256;  // threads that meet when a turn passes on
   constexpr int kTileBytes = Shape::kKeys * Shape::kHeadDim * 2;
-  const int my_turn = kFirstTurn + self.consumer;
-  const int next_turn = kFirstTurn + (self.consumer + 1) % Shape::kConsumers;
-  const uint64_t q = operand(shared_address(shared.q[self.consumer]), 16);
   const uint64_t k = operand(shared_address(shared.k[0]), 16);
   const uint64_t v = operand(shared_address(shared.v[0]), Shape::kKeys * 128);
   float scores[Shape::kKeys / 2];
@@ -97,6 +127,8 @@ __device__ __forceinline__ void attend(const ForwardParams& p, ForwardShared<Sha
 
   wait(shared.q_full, self.q_phase);
   self.q_phase ^= 1;
+  const Queries<Shape> q(shared_address(shared.q[self.consumer]), self.warp(), self.lane());
+  if constexpr (Shape::kQueriesInRegisters) arrive_warp(shared.q_empty);
   wait(shared.k_full[self.stages.slot], self.stages.phase);
   issue_scores<Shape>(scores, q, advance(k, self.stages.slot * kTileBytes));
   const LiveTile first = tile_of(shared, self.stages.slot);
@@ -107,25 +139,20 @@ __device__ __forceinline__ void attend(const ForwardParams& p, ForwardShared<Sha
   wait(shared.v_full[self.stages.slot], self.stages.phase);
 
 #pragma unroll 1
-  for (int32_t i = 1; i < work.live; ++i) {
+  for (int32_t i = 1; i < live; ++i) {
     const int values = self.stages.slot;
     self.stages.advance();
     const int stage = self.stages.slot;
     wait(shared.k_full[stage], self.stages.phase);
     const LiveTile tile = tile_of(shared, stage);
-#ifndef X_NO_TURNS
-    named_sync(my_turn, kPair);
-#endif
     issue_scores<Shape>(scores, q, advance(k, stage * kTileBytes));
     issue_values<Shape>(out, weights, advance(v, values * kTileBytes));
-#ifndef X_NO_TURNS
-    named_arrive(next_turn, kPair);
-#endif
     matrix_wait<1>();
     arrive_warp(shared.k_empty[stage]);
     const bool shrinks = weigh<Shape>(p, shared, self, work, tile, scores, rows, shrink);
-    // These values are for the next product. The wait stands here because the compiler moves nothing
-    // over its branch: else the next line comes before the exponentials, which then hide nothing.
+    // These values are for the next product. The wait stands here because the compiler moves
+    // nothing over its branch: else the next line comes before the exponentials, which then hide
+    // nothing.
     wait(shared.v_full[stage], self.stages.phase);
     matrix_wait<0>();
     arrive_warp(shared.v_empty[values]);
@@ -133,7 +160,7 @@ __device__ __forceinline__ void attend(const ForwardParams& p, ForwardShared<Sha
     if (shrinks) scale_rows(out, shrink);
   }
 
-  if constexpr (!Shape::kOutInQueries) arrive_warp(shared.q_empty);
+  if constexpr (!Shape::kOutInQueries && !Shape::kQueriesInRegisters) arrive_warp(shared.q_empty);
   issue_values<Shape>(out, weights, advance(v, self.stages.slot * kTileBytes));
   matrix_wait<0>();
   arrive_warp(shared.v_empty[self.stages.slot]);
@@ -145,11 +172,11 @@ template <typename Shape>
 __device__ __forceinline__ void stage_rows(uint32_t to, const ConsumerState<Shape>& self,
                                            const float (&out)[Shape::kHeadDim / 2]) {
   using Element = typename Shape::Element;
-  const int in_tile = self.warp * 16 + self.lane % 16;  // the row whose address this lane gives
+  const int in_tile = self.warp() * 16 + self.lane() % 16;  // the row whose address this lane gives
   const uint32_t base = to + in_tile * 128;
 #pragma unroll
   for (int j = 0; j < Shape::kHeadDim / 8; j += 2) {
-    const int chunk = j + self.lane / 16;  // 16 bytes: 8 columns
+    const int chunk = j + self.lane() / 16;  // 16 bytes: 8 columns
     const uint32_t words[4] = {pack<Element>(out[4 * j], out[4 * j + 1]),
                                pack<Element>(out[4 * j + 2], out[4 * j + 3]),
                                pack<Element>(out[4 * j + 4], out[4 * j + 5]),
@@ -162,10 +189,10 @@ __device__ __forceinline__ void stage_rows(uint32_t to, const ConsumerState<Shap
 template <typename Shape>
 __device__ __forceinline__ void store_rows(const ForwardParams& p, ForwardShared<Shape>& shared,
                                            const ConsumerState<Shape>& self, const Work& work,
-                                           float (&out)[Shape::kHeadDim / 2],
+                                           int live, float (&out)[Shape::kHeadDim / 2],
                                            const RowState& rows) {
   const Problem& problem = p.launch.problem;
-  const bool leader = self.warp == 0 && self.lane == 0;
+  const bool leader = self.warp() == 0 && self.lane() == 0;
   const int group = kFirstGroup + self.consumer;
   const int32_t first_row = work.tile * Shape::kRows + self.consumer * 64;
   const float sink =
@@ -174,10 +201,10 @@ __device__ __forceinline__ void store_rows(const ForwardParams& p, ForwardShared
   finish_rows(rows, sink, factor, lse);
   scale_rows(out, factor);
 
-  const int32_t row = first_row + self.warp * 16 + self.lane / 4;
+  const int32_t row = first_row + self.warp() * 16 + self.lane() / 4;
   const RowValues& to = p.launch.lse;
   float* lse_rows = to.data + work.batch * to.batch_stride + work.head * to.head_stride;
-  if (self.lane % 4 == 0) {
+  if (self.lane() % 4 == 0) {
     if (row < problem.mask.query_length) lse_rows[row] = lse[0];
     if (row + 8 < problem.mask.query_length) lse_rows[row + 8] = lse[1];
   }
@@ -196,7 +223,7 @@ __device__ __forceinline__ void store_rows(const ForwardParams& p, ForwardShared
     commit_stores();
   }
   if constexpr (Shape::kOutInQueries) {
-    if (work.live > 0) {  // else no queries were loaded
+    if (live > 0) {  // else no queries were loaded
       if (leader) wait_stores_read();
       arrive_warp(shared.q_empty);
     }
@@ -207,24 +234,20 @@ __device__ __forceinline__ void store_rows(const ForwardParams& p, ForwardShared
 template <typename Shape>
 __device__ __forceinline__ void consume(const ForwardParams& p, ForwardShared<Shape>& shared,
                                         int consumer) {
-  ConsumerState<Shape> self{consumer, static_cast<int>(threadIdx.x / 32 % 4),
-                            static_cast<int>(threadIdx.x % 32)};
-#ifndef X_NO_TURNS
-  if (consumer == 0) named_arrive(kFirstTurn, 256);  // the first turn is its own
-#endif
+  ConsumerState<Shape> self{consumer};
   for (;;) {
     wait(shared.work_full[self.works.slot], self.works.phase);
-    Work work = shared.work[self.works.slot];
-    work.live = uniform(work.live);
-    arrive_warp(shared.work_empty[self.works.slot]);
-    self.works.advance();
-    if (work.live < 0) break;
+    const Work& work = shared.work[self.works.slot];  // stays there: registers are short
+    const int live = uniform(work.live);
+    if (live < 0) break;
     float out[Shape::kHeadDim / 2] = {};
     RowState rows;
-    if (work.live > 0) attend<Shape>(p, shared, self, work, out, rows);
-    store_rows<Shape>(p, shared, self, work, out, rows);
+    if (live > 0) attend<Shape>(p, shared, self, work, live, out, rows);
+    store_rows<Shape>(p, shared, self, work, live, out, rows);
+    arrive_warp(shared.work_empty[self.works.slot]);
+    self.works.advance();
   }
-  if (self.warp == 0 && self.lane == 0) wait_stores();
+  if (self.warp() == 0 && self.lane() == 0) wait_stores();
 }
 
 }  // namespace heddle::attention::cuda::sm90

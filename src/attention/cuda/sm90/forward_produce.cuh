@@ -1,5 +1,5 @@
-// The producing warpgroup of the forward: warp 0 claims work and copies tiles of Q, K and V, warp i + 1
-// writes the mask bits of consumer i.
+// The producing warpgroup of the forward: warp 0 claims work and copies tiles of Q, K and V, warp i
+// + 1 writes the mask bits of consumer i.
 #pragma once
 
 #include "heddle/attention/cuda/sm90/forward_shape.cuh"
@@ -50,7 +50,7 @@ __device__ __forceinline__ void produce(const ForwardParams& p, ForwardShared<Sh
     if (work.live < 0) break;
 
     int32_t next_item = 0;  // known to the first lane; its latency, and what follows, hide behind
-    if (lane == 0) next_item = claim(*p.queue);  // the first copies
+    if (lane == 0) next_item = claim(p.queue);  // the first copies
     Work next{};
     TileWord next_words{0, 0};
     const auto look_ahead = [&] {
@@ -88,7 +88,7 @@ __device__ __forceinline__ void produce(const ForwardParams& p, ForwardShared<Sh
     work = next;
     words = next_words;
   }
-  if (lane == 0) leave(*p.queue);
+  if (lane == 0) leave(p.queue);
 }
 
 /// One warp: writes the mask bits of one consumer's 64 rows for every partial tile.
@@ -97,6 +97,8 @@ __device__ __forceinline__ void produce_masks(const ForwardParams& p, ForwardSha
                                               int consumer) {
   const TileBits& bits = p.launch.by_query;
   const auto& mask = p.launch.problem.mask;
+  constexpr int kPairs = (Shape::kKeys / 2 + 31) / 32;  // of columns, a lane
+  constexpr int kAtOnce = Shape::kProducerRegisters < 40 ? 1 : kPairs;
   Ring<2> works;
   Ring<Shape::kMaskSlots> masks;
   for (;;) {
@@ -114,9 +116,12 @@ __device__ __forceinline__ void produce_masks(const ForwardParams& p, ForwardSha
       const LiveTile tile = walk.next(bits, work);
       if (!tile.partial) continue;
       const int32_t key = tile.tile * Shape::kKeys;
-      const auto columns = load_columns<Shape::kKeys>(mask, work.mask_set, key);
-      wait(shared.mask_empty[consumer][masks.slot], masks.phase ^ 1);
-      write_mask_bits(shared.mask[consumer][masks.slot], columns, mask, row, key);
+#pragma unroll
+      for (int first = 0; first < kPairs; first += kAtOnce) {
+        const LaneColumns<kAtOnce> columns(mask, work.mask_set, key, first);
+        if (first == 0) wait(shared.mask_empty[consumer][masks.slot], masks.phase ^ 1);
+        write_mask_bits(shared.mask[consumer][masks.slot], columns, mask, row, key, first);
+      }
       arrive_warp(shared.mask_full[consumer][masks.slot]);
       masks.advance();
     }

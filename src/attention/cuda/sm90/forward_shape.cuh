@@ -10,14 +10,6 @@
 
 namespace heddle::attention::cuda::sm90 {
 
-#ifndef X_PRODUCER
-#define X_PRODUCER 40
-#define X_CONSUMER 232
-#endif
-#ifndef X_PRODUCER3
-#define X_PRODUCER3 32
-#endif
-
 /// kOptions: soft-cap, ALiBi, and scales <= 0.
 template <typename Element_, int kHeadDim_, int kConsumers_, int kKeys_, bool kOptions_>
 struct ForwardShape {
@@ -33,9 +25,11 @@ struct ForwardShape {
   static constexpr int kThreads = 128 * (kConsumers + 1);
   // With 256 columns there is no room for the output beside the queries: it takes their place.
   static constexpr bool kOutInQueries = kHeadDim == 256;
+  // Queries as registers: 128 columns fit; 64 leave no room beside a third warpgroup's scores.
+  static constexpr bool kQueriesInRegisters = kHeadDim == 128;
   // Registers a thread: the sum over the warpgroups must not pass what the launch gives them.
-  static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : X_PRODUCER;
-  static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : X_CONSUMER;
+  static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 40;
+  static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 232;
 };
 
 template <typename Shape>
@@ -66,8 +60,8 @@ struct __align__(1024) ForwardShared {
   }
 };
 
-/// Named barriers: 0 is __syncthreads, then one turn and one group barrier a consumer.
-enum NamedBarrier { kFirstTurn = 1, kFirstGroup = 4 };
+/// Named barriers: 0 is __syncthreads, then one a consumer.
+inline constexpr int kFirstGroup = 1;
 
 template <typename Shape>
 __device__ __forceinline__ void init_barriers(ForwardShared<Shape>& shared) {

@@ -31,43 +31,40 @@ __device__ __forceinline__ uint32_t visible_bits(const MaskColumn& column, int32
   return ~(early | lower | upper);
 }
 
-/// The bounds of the columns that one lane of a warp tests for a tile: some pairs of neighbours.
-template <int kKeys>
+/// The bounds of kPairs of the column pairs that one lane of a warp tests for a tile.
+template <int kPairs>
 struct LaneColumns {
-  static constexpr int kPairs = (MaskBits<kKeys>::kPairs + 31) / 32;  // pair lane + 32·i
   int4 bounds[kPairs][2];
-};
 
-/// Loads the bounds of keys [key, key + kKeys), all at once as each load takes long.
-template <int kKeys>
-__device__ __forceinline__ LaneColumns<kKeys> load_columns(const heddle::cuda::DeviceColumns& mask,
-                                                           int32_t set, int32_t key) {
-  LaneColumns<kKeys> columns;
-  const auto* bounds = reinterpret_cast<const int4*>(mask.bounds) + int64_t{set} * mask.key_length;
+  /// Loads pairs lane + 32·(first + i) of the keys from `key` on, all at once as each load takes
+  /// long.
+  __device__ __forceinline__ LaneColumns(const heddle::cuda::DeviceColumns& mask, int32_t set,
+                                         int32_t key, int first) {
+    const auto* all = reinterpret_cast<const int4*>(mask.bounds) + int64_t{set} * mask.key_length;
+    const int lane = threadIdx.x % 32;
 #pragma unroll
-  for (int i = 0; i < LaneColumns<kKeys>::kPairs; ++i) {
+    for (int i = 0; i < kPairs; ++i) {
 #pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      const int32_t at = key + 2 * (static_cast<int32_t>(threadIdx.x % 32) + 32 * i) + e;
-      columns.bounds[i][e] = __ldg(bounds + min(at, mask.key_length - 1));
+      for (int e = 0; e < 2; ++e) {
+        const int32_t at = key + 2 * (lane + 32 * (first + i)) + e;
+        bounds[i][e] = __ldg(all + min(at, mask.key_length - 1));
+      }
     }
   }
-  return columns;
-}
+};
 
-/// One warp writes the bits of rows [row, row + 64) × keys [key, key + kKeys); keys past the last
-/// are never seen.
-template <int kKeys>
+/// One warp writes the bits of those columns and rows [row, row + 64); keys past the last are never
+/// seen.
+template <int kKeys, int kPairs>
 __device__ __forceinline__ void write_mask_bits(MaskBits<kKeys>& bits,
-                                                const LaneColumns<kKeys>& columns,
+                                                const LaneColumns<kPairs>& columns,
                                                 const heddle::cuda::DeviceColumns& mask,
-                                                int32_t row, int32_t key) {
-  using Bits = MaskBits<kKeys>;
+                                                int32_t row, int32_t key, int first) {
   const int lane = threadIdx.x % 32;
 #pragma unroll
-  for (int i = 0; i < LaneColumns<kKeys>::kPairs; ++i) {
-    const int pair = lane + 32 * i;
-    if (pair >= Bits::kPairs) break;
+  for (int i = 0; i < kPairs; ++i) {
+    const int pair = lane + 32 * (first + i);
+    if (pair >= MaskBits<kKeys>::kPairs) break;
     uint32_t seen[2][2];  // [column of the pair][32 rows]
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
@@ -90,8 +87,7 @@ __device__ __forceinline__ void write_mask_bits(MaskBits<kKeys>& bits,
 /// Scores that the mask hides become −inf. scores: the accumulator of 64 rows × kKeys.
 template <int kKeys>
 __device__ __forceinline__ void apply_mask_bits(float (&scores)[kKeys / 2],
-                                                const MaskBits<kKeys>& bits, int warp) {
-  const int lane = threadIdx.x % 32;
+                                                const MaskBits<kKeys>& bits, int warp, int lane) {
   const uint32_t* words = bits.words[warp] + (lane % 4) * 4;
 #pragma unroll
   for (int group = 0; group < MaskBits<kKeys>::kGroups; ++group) {

@@ -20,7 +20,7 @@ struct ForwardParams {
   CUtensorMap v;    // the same
   CUtensorMap out;  // [B, H, Tq, E], box 64 × 64
   ForwardLaunch launch;
-  WorkQueue* queue;
+  WorkQueue* queue;  // null where no block needs more than one piece of work
 };
 
 }  // namespace heddle::attention::cuda::sm90

@@ -119,11 +119,7 @@ __device__ __forceinline__ void take_registers() {
 
 /// What L2 should do with the lines of a copy: the encodings that `createpolicy` gives for a whole
 /// access.
-#ifdef X_NORMAL
-enum class Keep : uint64_t { first_out = 0x1000000000000000, last_out = 0x1000000000000000 };
-#else
 enum class Keep : uint64_t { first_out = 0x12F0000000000000, last_out = 0x14F0000000000000 };
-#endif
 
 __device__ __forceinline__ void prefetch(const CUtensorMap& map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
@@ -157,17 +153,18 @@ __device__ __forceinline__ void store_tile(const CUtensorMap& map, Coordinates a
 /// Global → shared, `bytes` in a row; both ends and the length are multiples of 16 bytes.
 __device__ __forceinline__ void load_bulk(void* to, const void* from, int bytes, Barrier& barrier) {
   asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-          shared_address(to)),
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
+          "r"(shared_address(to)),
       "l"(from), "r"(bytes), "r"(shared_address(&barrier))
       : "memory");
 }
 
 /// Adds floats in shared memory to floats in global memory, `bytes` in a row.
 __device__ __forceinline__ void add_bulk(float* to, const float* from, int bytes) {
-  asm volatile("cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [%0], [%1], %2;" ::"l"(to),
-               "r"(shared_address(from)), "r"(bytes)
-               : "memory");
+  asm volatile(
+      "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [%0], [%1], %2;" ::"l"(to),
+      "r"(shared_address(from)), "r"(bytes)
+      : "memory");
 }
 
 __device__ __forceinline__ void commit_stores() {
@@ -237,9 +234,25 @@ __device__ __forceinline__ void pin(float (&sum)[kCount]) {
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(sum[i])::"memory");
 }
 
+/// Four 8×8 matrices from shared memory; addresses and words as in store_matrices.
+__device__ __forceinline__ void load_matrices(uint32_t (&words)[4], uint32_t address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(address)
+               : "memory");
+}
+
 /// The same value, which all lanes hold, in a way that lets the compiler know. A matrix product
 /// inside a branch on anything else is taken for divergent, and then the compiler serialises it.
 __device__ __forceinline__ int uniform(int value) { return __shfl_sync(0xffffffffu, value, 0); }
+
+/// threadIdx.x, read from its special register here and now: what follows from it is not kept in
+/// registers through a loop.
+__device__ __forceinline__ int thread_index() {
+  int index;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
+  return index;
+}
 
 // ---- Arithmetic --------------------------------------------------------------------------------
 

@@ -17,15 +17,12 @@ struct RowState {
   float sum[2] = {0, 0};                      // this thread's columns only
 };
 
-#ifndef X_SLACK
-#define X_SLACK 8.0f
-#endif
 /// A row's maximum may lag behind its scores by this much, so that sums seldom need to shrink:
 /// exponentials then reach 2^8, which 16-bit floats hold as exactly as 1.
-inline constexpr float kSlack = X_SLACK;
+inline constexpr float kSlack = 8;
 
-/// Turns scores into 2^(c·score − row maximum) and updates the rows, c > 0. True when what was summed
-/// before must shrink by the factors given.
+/// Turns scores into 2^(c·score − row maximum) and updates the rows, c > 0. True when what was
+/// summed before must shrink by the factors given.
 template <int kCount>
 __device__ __forceinline__ bool exponentiate(float (&scores)[kCount], RowState& rows, float c,
                                              float (&shrink)[2]) {
@@ -45,8 +42,7 @@ __device__ __forceinline__ bool exponentiate(float (&scores)[kCount], RowState& 
     maximum[r] = fmaxf(maximum[r], __shfl_xor_sync(0xffffffffu, maximum[r], 1));
     maximum[r] = fmaxf(maximum[r], __shfl_xor_sync(0xffffffffu, maximum[r], 2)) * c;
   }
-  const bool grew =
-      maximum[0] > rows.maximum[0] + kSlack || maximum[1] > rows.maximum[1] + kSlack;
+  const bool grew = maximum[0] > rows.maximum[0] + kSlack || maximum[1] > rows.maximum[1] + kSlack;
   const bool shrinks = __any_sync(0xffffffffu, grew);
   if (shrinks) {
 #pragma unroll
@@ -112,7 +108,7 @@ __device__ __forceinline__ void apply_options(float (&scores)[kCount], const Sco
     const float cap = options.softcap * kLog2E, inner = 2 * scale / options.softcap;
 #pragma unroll
     for (float& score : scores) {
-      score = cap - __fdividef(2 * cap, exp2_fast(score * inner) + 1);
+      score = cap * (1 - __fdividef(2.0f, exp2_fast(score * inner) + 1));
     }
   } else {
 #pragma unroll
@@ -120,20 +116,17 @@ __device__ __forceinline__ void apply_options(float (&scores)[kCount], const Sco
   }
   if (options.slope != 0) {
     const float slope = options.slope * kLog2E;
+    const float distance = static_cast<float>(row + options.offset - key);
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const float distance = static_cast<float>(row + 8 * r + options.offset - key);
-#pragma unroll
-      for (int i = 0; i < kCount / 2; ++i) {
-        float& score = scores[4 * (i / 2) + 2 * r + i % 2];
-        score = fmaf(-slope, fabsf(distance - static_cast<float>(8 * (i / 2) + i % 2)), score);
-      }
+    for (int i = 0; i < kCount; ++i) {
+      const int beyond = 8 * (i / 4) + i % 2 - 8 * ((i / 2) % 2);  // in keys less rows
+      scores[i] = fmaf(-slope, fabsf(distance - static_cast<float>(beyond)), scores[i]);
     }
   }
 }
 
-/// Ends the rows: what to multiply the sums of values by, and the natural log-sum-exp. `sink` is one
-/// more logit, in units of the exponent; −inf when there is none.
+/// Ends the rows: what to multiply the sums of values by, and the natural log-sum-exp. `sink` is
+/// one more logit, in units of the exponent; −inf when there is none.
 __device__ __forceinline__ void finish_rows(const RowState& rows, float sink, float (&factor)[2],
                                             float (&lse)[2]) {
 #pragma unroll

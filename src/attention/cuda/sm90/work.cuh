@@ -54,6 +54,14 @@ __device__ __forceinline__ void leave(WorkQueue& queue) {
   if (atomicAdd(&queue.finished, 1u) == gridDim.x - 1) queue = {0, 0};
 }
 
+/// Without a queue there are no items beyond the first ones.
+__device__ __forceinline__ int32_t claim(WorkQueue* queue) {
+  return queue == nullptr ? 0x7fffffff : claim(*queue);
+}
+__device__ __forceinline__ void leave(WorkQueue* queue) {
+  if (queue != nullptr) leave(*queue);
+}
+
 struct LiveTile {
   int32_t tile;
   bool partial;

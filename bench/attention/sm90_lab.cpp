@@ -1,7 +1,7 @@
 // Laboratory of the Hopper kernels: checks sampled rows against double precision, then times.
 //
-//   sm90_lab               every group, each in a process of its own: a crash or a hang ends one group
-//   sm90_lab masks bench   only these groups
+//   sm90_lab               every group, each in a process of its own: a crash or a hang ends one
+//   group sm90_lab masks bench   only these groups
 //
 // Build: bench/attention/build_lab.sh
 #include <sys/wait.h>
@@ -14,56 +14,16 @@
 #include <string>
 #include <vector>
 
-#include "heddle/attention/cuda/sm90/forward.h"
-#include "heddle/attention/cuda/tiles.h"
 #include "heddle/mask/builders.h"
 #include "heddle/mask/families.h"
-#include "lab.h"
+#include "sm90_lab.h"
 
 namespace {
 
 using namespace lab;
 namespace masks = heddle::masks;
-namespace sm90 = heddle::attention::cuda::sm90;
 
-TileShape forward_tile(const Sizes& sizes) {
-  const auto tile = attention::tile(90, attention::padded_head_dim(sizes.head_dim),
-                                    attention::Direction::forward);
-  return {tile.rows, tile.keys};
-}
 int failures = 0;
-
-int multiprocessors() {
-  static int count = [] {
-    int value = 0;
-    LAB_CHECK(cudaDeviceGetAttribute(&value, cudaDevAttrMultiProcessorCount, 0));
-    return value;
-  }();
-  return count;
-}
-
-sm90::ForwardParams params_of(const Problem& problem, const Plan& plan, int section = 0) {
-  attention::ForwardLaunch launch{};
-  launch.problem = problem.common();
-  launch.problem.mask = plan.columns;
-  if (section > 0) launch.problem.section = section;
-  launch.q = problem.q.rows();
-  launch.k = problem.k.rows();
-  launch.v = problem.v.rows();
-  launch.out = problem.out.rows();
-  const int64_t rows = problem.q.tokens;
-  launch.lse = {problem.lse.as<float>(), problem.sizes.heads * rows, rows};
-  launch.by_query = plan.bits;
-  return sm90::forward_params(launch, problem.queue.as<sm90::WorkQueue>());
-}
-
-void launch(const sm90::ForwardParams& params, int blocks = 0) {
-  if (blocks == 0) blocks = multiprocessors();
-  const int dim = params.launch.problem.head_dim;
-  LAB_CHECK(dim <= 64    ? sm90::forward_64(params, blocks)
-            : dim <= 128 ? sm90::forward_128(params, blocks)
-                         : sm90::forward_256(params, blocks));
-}
 
 struct Errors {
   double out = 0, square = 0, reference_square = 0, lse = 0;
@@ -72,8 +32,10 @@ struct Errors {
 
 std::vector<int> sampled_rows(int length) {
   std::vector<int> rows;
-  for (const int row : {0, 1, 7, 8, 15, 16, 63, 64, 65, 127, 128, 129, 191, 192, 255, 256,
-                        length - 129, length - 128, length - 65, length - 2, length - 1}) {
+  for (const int row :
+       {0,           1,          7,         8,   15,  16,  63,  64,           65,
+        127,         128,        129,       191, 192, 255, 256, length - 129, length - 128,
+        length - 65, length - 2, length - 1}) {
     if (row >= 0 && row < length) rows.push_back(row);
   }
   for (int i = 0; i < 27; ++i) rows.push_back(static_cast<int>(2654435761u * (i + 1) % length));
@@ -186,8 +148,7 @@ void families() {
     }
   }
   const ColumnMask a = masks::family("causal-document", 1500, 1, 1),
-                   b = masks::family("causal-document", 1500, 1, 2),
-                   c = masks::causal(1500);
+                   b = masks::family("causal-document", 1500, 1, 2), c = masks::causal(1500);
   test("three masks, three sequences", {&a, &b, &c}, {3, 4, 2});
   test("local window", masks::local_window(1500, 40, 300), {1, 2, 2});
   test("cross document", masks::cross_document({100, 0, 300, 57}, {200, 30, 1, 700}), {1, 2, 2});
@@ -215,9 +176,9 @@ void options() {
   test("soft-cap 2", mask, {1, 4, 2}, {0, 2.0});
   test("ALiBi", mask, {1, 4, 2}, {0, 0, false, true});
   test("sinks", mask, {1, 4, 2}, {0, 0, true});
+  test("sinks far above the scores", mask, {1, 4, 2}, {0, 0, true, false, 200});
   test("all three", mask, {1, 4, 2}, {0, 5.0, true, true});
-  test("ALiBi 300x1000", masks::causal_with_offset(300, 1000, 700), {1, 4, 2},
-       {0, 0, false, true});
+  test("ALiBi 300x1000", masks::causal_with_offset(300, 1000, 700), {1, 4, 2}, {0, 0, false, true});
   test("negative scale", mask, {1, 4, 2}, {-0.1});
   test("scale 2", mask, {1, 4, 2}, {2.0});
 }
@@ -226,8 +187,8 @@ void options() {
 void hostile() {
   constexpr int kLength = 1024;
   std::vector<int32_t> lts(kLength, kLength), lte(kLength, kLength);
-  for (int key = 256; key < 512; ++key) lts[key] = 0;           // whole tiles
-  for (int key = 600; key < 620; ++key) lts[key] = 0;           // inside a tile
+  for (int key = 256; key < 512; ++key) lts[key] = 0;  // whole tiles
+  for (int key = 600; key < 620; ++key) lts[key] = 0;  // inside a tile
   for (int key = 0; key < kLength; ++key) {
     if (lts[key] == kLength) lts[key] = 700, lte[key] = 731;  // rows 700–730 see nothing
   }
@@ -302,8 +263,8 @@ void gpu_plan() {
       bits.counts = counts.as<int32_t>();
       bits.order = order.as<int32_t>();
       set_current("plan of " + std::string(name));
-      LAB_CHECK(static_cast<cudaError_t>(heddle::cuda::launch_plan(
-          host.columns, heddle::cuda::TileAxis::query, bits, nullptr)));
+      LAB_CHECK(static_cast<cudaError_t>(
+          heddle::cuda::launch_plan(host.columns, heddle::cuda::TileAxis::query, bits, nullptr)));
       wait_for_gpu();
       const auto equal = [](const void* a, const void* b, size_t bytes) {
         std::vector<char> left(bytes), right(bytes);
@@ -321,117 +282,15 @@ void gpu_plan() {
   }
 }
 
-// ---- Timing ------------------------------------------------------------------------------------
-
-double milliseconds(const sm90::ForwardParams& params) {
-  for (int i = 0; i < 3; ++i) launch(params);
-  wait_for_gpu();
-  cudaEvent_t begin, end;
-  LAB_CHECK(cudaEventCreate(&begin));
-  LAB_CHECK(cudaEventCreate(&end));
-  std::vector<float> times;
-  for (int round = 0; round < 5; ++round) {
-    constexpr int kRuns = 10;
-    LAB_CHECK(cudaEventRecord(begin));
-    for (int i = 0; i < kRuns; ++i) launch(params);
-    LAB_CHECK(cudaEventRecord(end));
-    wait_for_gpu();
-    float time = 0;
-    LAB_CHECK(cudaEventElapsedTime(&time, begin, end));
-    times.push_back(time / kRuns);
-  }
-  std::sort(times.begin(), times.end());
-  return times[times.size() / 2];
-}
-
-void time_case(const std::string& name, const ColumnMask& mask, Sizes sizes, Options options = {},
-               int section = 0) {
-  set_current("timing " + name);
-  Problem problem({&mask}, sizes, options);
-  const TileShape tile = forward_tile(sizes);
-  const Plan plan({&mask}, tile, true);
-  const double ms = milliseconds(params_of(problem, plan, section));
-  const double dim = 4.0 * sizes.head_dim;
-  const double of_sets = double(sizes.batches) * sizes.heads / mask.heads();
-  const double exact = dim * problem.visible_pairs(), tiles = dim * plan.live * of_sets * tile.rows * tile.keys;
-  std::printf("%-34s %8.3f ms %6.0f exact %6.0f tile TFLOP/s  live %7.0f  partial %4.1f %%  %s\n",
-              name.c_str(), ms, exact / ms / 1e9, tiles / ms / 1e9, plan.live * of_sets,
-              100.0 * double(plan.live - plan.full) / std::max<double>(plan.live, 1), "");
-  std::fflush(stdout);
-}
-
-void bench_dense() {
-  for (const int dim : {128, 64}) {
-    for (const int length : {1024, 2048, 4096, 8192, 16384, 32768}) {
-      const Sizes sizes{32768 / length, dim == 64 ? 32 : 16, dim == 64 ? 32 : 16, dim};
-      const std::string at = " " + std::to_string(length) + " d" + std::to_string(dim);
-      time_case("full" + at, masks::full(length, length), sizes);
-      time_case("causal" + at, masks::causal(length), sizes);
-    }
-  }
-  time_case("full 8192 f16", masks::full(8192, 8192), {4, 16, 16, 128, false});
-  time_case("full 8191", masks::full(8191, 8191), {4, 16, 16});
-  time_case("causal 8192 GQA 16:2", masks::causal(8192), {4, 16, 2});
-  time_case("causal 8192 GQA 32:8", masks::causal(8192), {4, 32, 8});
-  time_case("causal 8192 soft-cap", masks::causal(8192), {4, 16, 16}, {0, 30.0});
-  time_case("causal 8192 ALiBi", masks::causal(8192), {4, 16, 16}, {0, 0, false, true});
-  time_case("causal 8192 sinks", masks::causal(8192), {4, 16, 16}, {0, 0, true});
-}
-
-void bench_sections() {
-  for (const int length : {8192, 32768}) {
-    for (const int section : {1, 2, 4, 8, 16, 64}) {
-      const std::string at =
-          " " + std::to_string(length) + " section " + std::to_string(section);
-      const Sizes sizes{32768 / length, 16, 16};
-      time_case("full" + at, masks::full(length, length), sizes, {}, section);
-      time_case("causal" + at, masks::causal(length), sizes, {}, section);
-    }
-  }
-}
-
-void bench_families() {
-  for (const int length : {8192, 32768}) {
-    for (const std::string_view name : masks::family_names()) {
-      time_case(std::string(name) + " " + std::to_string(length),
-                masks::family(name, length, 16, 1), {32768 / length, 16, 16});
-    }
-    const int window = std::max(256, length / 32);
-    time_case("window " + std::to_string(window) + " of " + std::to_string(length),
-              masks::sliding_window(length, window), {32768 / length, 16, 16});
-  }
-  const ColumnMask eviction = masks::family("random-eviction", 8192, 1, 1);
-  time_case("random-eviction, one mask head", eviction, {4, 16, 16});
-}
-
-/// The few cases that tell variants of a kernel apart.
-void bench_quick() {
-  const ColumnMask full = masks::full(8192, 8192), causal = masks::causal(8192);
-  for (const int section : {0, 1, 2}) {
-    time_case("full 8192 section " + std::to_string(section), full, {4, 16, 16}, {}, section);
-  }
-  time_case("causal 8192", causal, {4, 16, 16});
-  time_case("full 8192 f16", full, {4, 16, 16, 128, false});
-  time_case("random-eviction 8192", masks::family("random-eviction", 8192, 16, 1), {4, 16, 16});
-  time_case("window 256 of 8192", masks::sliding_window(8192, 256), {4, 16, 16});
-  time_case("full 8192 d64", full, {4, 32, 32, 64});
-  time_case("causal 8192 d64", causal, {4, 32, 32, 64});
-  time_case("full 8192 d256", full, {4, 8, 8, 256});
-  time_case("causal 8192 d256", causal, {4, 8, 8, 256});
-  time_case("causal 8192 soft-cap", causal, {4, 16, 16}, {0, 30.0});
-  time_case("causal 8192 ALiBi", causal, {4, 16, 16}, {0, 0, false, true});
-  time_case("causal 8192 sinks", causal, {4, 16, 16}, {0, 0, true});
-}
-
 struct Group {
   const char* name;
   void (*run)();
 };
 
 constexpr Group kGroups[] = {
-    {"smoke", smoke},     {"shapes", shapes},   {"families", families},
-    {"types", other_types}, {"options", options}, {"hostile", hostile},
-    {"repeat", repeat},   {"plan", gpu_plan},   {"dense", bench_dense},
+    {"smoke", smoke},           {"shapes", shapes},           {"families", families},
+    {"types", other_types},     {"options", options},         {"hostile", hostile},
+    {"repeat", repeat},         {"plan", gpu_plan},           {"dense", bench_dense},
     {"masked", bench_families}, {"sections", bench_sections}, {"quick", bench_quick},
 };
 

@@ -1,0 +1,10 @@
+// Backward for head dimensions up to 256, in 99 KB of shared memory.
+#include "heddle/attention/cuda/sm80/backward_kernel.cuh"
+
+namespace heddle::attention::cuda::sm80 {
+
+int backward_256_99(const BackwardLaunch& launch) {
+  return backward<256, SharedMemory::kb99>(launch);
+}
+
+}  // namespace heddle::attention::cuda::sm80
