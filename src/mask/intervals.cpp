@@ -43,11 +43,11 @@ void ColumnFitter::set(int64_t head, int64_t key, std::vector<RowInterval>& inte
   HEDDLE_CHECK(intervals.size() <= 2, what_, ": column ", key, " of head ", head, " needs ",
                intervals.size(), " masked intervals; expected at most 2");
   const auto at = static_cast<size_t>(head * parts_.key_length + key);
-  // An interval from row 0 goes to (uts, ute), where uts = 0 need not be stored; others go first to
-  // (lts, lte), where lte = query_length need not be stored.
+  // From the last: an interval from row 0 goes to (uts, ute), where uts = 0 need not be stored;
+  // others go first to (lts, lte), where lte = query_length need not be stored.
   bool lower_used = false;
-  for (size_t i = intervals.size(); i-- > 0;) {
-    const RowInterval interval = intervals[i];
+  std::reverse(intervals.begin(), intervals.end());
+  for (const RowInterval& interval : intervals) {
     const bool upper = lower_used || (interval.begin == 0 && interval.end < parts_.query_length);
     (upper ? parts_.uts : parts_.lts)[at] = interval.begin;
     (upper ? parts_.ute : parts_.lte)[at] = interval.end;

@@ -35,7 +35,8 @@ ColumnMask prefix_tree(const std::vector<TreeNode>& nodes, std::optional<int64_t
                total.value_or(0));
   // Tokens below each node, itself included: children come later, so add them up from the back.
   std::vector<int64_t> subtree(nodes.size());
-  for (size_t i = nodes.size(); i-- > 0;) {
+  for (size_t back = 1; back <= nodes.size(); ++back) {
+    const size_t i = nodes.size() - back;
     subtree[i] += nodes[i].length;
     if (nodes[i].parent >= 0) subtree[static_cast<size_t>(nodes[i].parent)] += subtree[i];
   }
