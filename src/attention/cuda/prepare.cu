@@ -2,9 +2,7 @@
 // be summed:
 //   Δ[i] = Σ_e out[i, e] · d_out[i, e]
 //   d_sink[h] = −Σ_i exp(sink[h] − lse[i]) · Δ[i]
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
+#include "heddle/attention/cuda/dot.cuh"
 #include "heddle/attention/cuda/launch.h"
 #include "heddle/attention/cuda/tiles.h"
 
@@ -14,22 +12,6 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kThreadsPerRow = 8;  // 8 × 16 bytes: the shortest row in whole memory transactions
-
-__device__ float2 to_floats(__nv_bfloat162 pair) { return __bfloat1622float2(pair); }
-__device__ float2 to_floats(__half2 pair) { return __half22float2(pair); }
-
-template <typename T2>
-__device__ float dot8(const uint4& a, const uint4& b) {
-  const auto* x = reinterpret_cast<const T2*>(&a);
-  const auto* y = reinterpret_cast<const T2*>(&b);
-  float sum = 0;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const float2 left = to_floats(x[i]), right = to_floats(y[i]);
-    sum += left.x * right.x + left.y * right.y;
-  }
-  return sum;
-}
 
 /// Rows of dQ's sums, those of whole tiles; no fewer than there are queries.
 __host__ __device__ int sum_rows(const BackwardLaunch& p) {

@@ -1,6 +1,7 @@
 // What goes before and after the backward's main kernel, a block a query tile:
 //   prepare: the row terms lse · log2(e) and Δ = Σ_e out · d_out; dQ's sums to zero
 //   convert: dQ = scale · sums, from the order of the matrix unit's registers to rows of 16 bits
+#include "heddle/attention/cuda/dot.cuh"
 #include "heddle/attention/cuda/sm90/backward.h"
 #include "heddle/attention/cuda/sm90/ptx.cuh"
 
@@ -11,22 +12,6 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kThreadsPerRow = 8;  // 8 × 16 bytes: whole memory transactions
 constexpr float kLog2E = 1.44269504088896f;
-
-__device__ float2 to_floats(__nv_bfloat162 pair) { return __bfloat1622float2(pair); }
-__device__ float2 to_floats(__half2 pair) { return __half22float2(pair); }
-
-template <typename Pair>
-__device__ float dot8(const uint4& a, const uint4& b) {
-  const auto* x = reinterpret_cast<const Pair*>(&a);
-  const auto* y = reinterpret_cast<const Pair*>(&b);
-  float sum = 0;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const float2 left = to_floats(x[i]), right = to_floats(y[i]);
-    sum += left.x * right.x + left.y * right.y;
-  }
-  return sum;
-}
 
 /// Rows that see nothing, or lie past the end, get lse = +∞: their P is exp2(x − ∞) = 0.
 template <typename Pair, int kRows, int kHeadDim>
