@@ -9,4 +9,7 @@ void add_mask_command(const Command& parent);
 void add_demo_command(const Command& parent);
 void add_bench_command(const Command& parent);
 
+/// Everything that reads a model; nothing in a build of masks and attention alone.
+void add_model_commands(const Command& parent);
+
 }  // namespace heddle::cli

@@ -6,5 +6,6 @@ int main(int argc, char** argv) {
     heddle::cli::add_mask_command(root);
     heddle::cli::add_demo_command(root);
     heddle::cli::add_bench_command(root);
+    heddle::cli::add_model_commands(root);
   });
 }

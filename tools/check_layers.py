@@ -35,6 +35,9 @@ MAY_INCLUDE = {
 # A library's headers stay in the rooms named here ("src/io" means everything below it).
 ROOMS = [
     (r"nlohmann/", ["src/io"]),
+    (r"yaml-cpp/", ["src/io"]),
+    (r"sentencepiece", ["src/text"]),
+    (r"unicode/", ["src/text"]),
     (r"CLI/", ["cli"]),
     (r"png\.h", ["src/mask", "cli", "tests"]),
     (r"microhttpd", ["src/serve"]),

@@ -42,7 +42,7 @@ class GpuCase {
   void fill_keys(const std::vector<int64_t>& keys, float number);
 
   /// Runs forward and backward; every result starts as NaN.
-  CaseResults run(const std::string& implementation = "cuda-sm80");
+  CaseResults run(const std::string& implementation = {});
 
   /// Forward and backward of the GPU reference.
   CaseResults reference(bool rounding);
@@ -67,7 +67,7 @@ class GpuCase {
 };
 
 /// Runs a case and checks every result; says what is wrong and goes on.
-void expect_correct(GpuCase& problem, const std::string& implementation = "cuda-sm80");
+void expect_correct(GpuCase& problem, const std::string& implementation = {});
 
 /// Checks one result by the rule; `floor` is what sums in f32 may be off by, 16 bits apart.
 void expect_close(const char* name, const CaseResults& ours, const CaseResults& exact,
