@@ -4,15 +4,19 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <numeric>
 #include <string_view>
 
+#include "cli/bench_gpu.h"
 #include "cli/bench_report.h"
 #include "cli/commands.h"
 #include "cli/lists.h"
+#include "cli/read_rate.h"
 #include "cli/sgemm.h"
 #include "heddle/attention/table.h"
 #include "heddle/base/random.h"
 #include "heddle/base/timer.h"
+#include "heddle/mask/algebra.h"
 #include "heddle/mask/builders.h"
 #include "heddle/mask/families.h"
 
@@ -21,6 +25,7 @@ namespace heddle::cli {
 namespace {
 
 constexpr TileShape kTile{64, 64};  // what the CPU kernels use, and what the tile figure counts
+constexpr int64_t kFewRows = 16;    // up to here memory bounds the forward pass
 
 struct Options {
   std::string device = "cpu";
@@ -30,11 +35,13 @@ struct Options {
   std::string heads = "8";
   std::string head_dims = "64";
   std::optional<int64_t> kv_heads;
+  std::optional<int64_t> queries;
   std::optional<int64_t> threads;
   int64_t repeats = 3;
   int64_t seed = 1;
   std::string implementation;
   bool no_dense = false;
+  bool deterministic = false;
   std::optional<std::string> json, svg;
 };
 
@@ -76,6 +83,15 @@ std::vector<NamedMask> masks_of(const Options& options, int64_t length, int64_t 
     list.push_back({str(count, " causal documents"), masks::causal_document(lengths)});
   }
   return list;
+}
+
+/// The last query rows of a mask: what a decoder asks for.
+ColumnMask last_rows(const ColumnMask& mask, int64_t count) {
+  HEDDLE_CHECK(count >= 1 && count <= mask.query_length(), "--queries: found ", count,
+               "; expected 1 … T = ", mask.query_length());
+  std::vector<int32_t> rows(static_cast<size_t>(count));
+  std::iota(rows.begin(), rows.end(), mask.query_length() - static_cast<int32_t>(count));
+  return masks::select_rows(mask, rows);
 }
 
 Tensor random_tensor(const Shape& shape, uint64_t seed) {
@@ -120,11 +136,12 @@ class Measurement {
       : options_(options), mask_(named.mask), result_(std::move(shape)) {
     const auto [name, length, heads, kv_heads, head_dim] =
         std::tie(result_.mask, result_.length, result_.heads, result_.kv_heads, result_.head_dim);
-    args_.q = random_tensor({length, heads, head_dim}, 1);     // [T, H, E]
+    const int64_t rows = mask_.query_length();
+    args_.q = random_tensor({rows, heads, head_dim}, 1);       // [Tq, H, E]
     args_.k = random_tensor({length, kv_heads, head_dim}, 2);  // [T, K, E]
     args_.v = random_tensor({length, kv_heads, head_dim}, 3);  // [T, K, E]
-    args_.out = Tensor::zeros({length, heads, head_dim}, DType::f32);
-    args_.lse = Tensor::zeros({heads, length}, DType::f32);
+    args_.out = Tensor::zeros({rows, heads, head_dim}, DType::f32);
+    args_.lse = Tensor::zeros({heads, rows}, DType::f32);
     args_.mask = &mask_;
     args_.threads = &threads;
     gradients_.d_out = random_tensor(args_.out.shape(), 4);
@@ -137,20 +154,23 @@ class Measurement {
     const double per_mask_head = static_cast<double>(result_.heads) / mask_.heads();
     result_.density = mask_.density();
     result_.visible_pairs = static_cast<double>(mask_.visible_pairs()) * per_mask_head;
-    result_.sgemm_rate = sgemm_rate(args_.threads->threads());
     // The first call also builds the plan: that memory counts.
     result_.peak_bytes = peak_bytes_of([&] { forward(); });
     result_.peak_bytes = std::max(result_.peak_bytes, peak_bytes_of([&] { backward(); }));
 
     const MaskPlan plan(mask_, kTile), dense = MaskPlan::without_skipping(mask_, kTile);
     const TileCounts counts = plan.counts();
-    result_.tile_elements =
-        static_cast<double>(counts.full + counts.partial) * per_mask_head * kTile.rows * kTile.keys;
-    std::vector<double> on[2], off[2];
-    for (int64_t n = 0; n < options_.repeats; ++n) {  // on and off in turn: drift hits both
+    const double live = static_cast<double>(counts.full + counts.partial) * per_mask_head;
+    const int64_t rows = std::min<int64_t>(kTile.rows, mask_.query_length());
+    result_.tile_elements = live * static_cast<double>(rows * kTile.keys);
+    if (mask_.query_length() <= kFewRows) measure_reading(live);
+    std::vector<double> on[2], off[2], gemm;
+    for (int64_t n = 0; n < options_.repeats; ++n) {  // all in turn: drift hits each
+      if (const auto rate = sgemm_rate(args_.threads->threads())) gemm.push_back(*rate);
       time_both(plan, on);
       if (!options_.no_dense) time_both(dense, off);
     }
+    if (!gemm.empty()) result_.sgemm_rate = median(gemm);
     result_.forward.skipping = median(on[0]);
     result_.backward.skipping = median(on[1]);
     if (!options_.no_dense) {
@@ -161,6 +181,13 @@ class Measurement {
   }
 
  private:
+  void measure_reading(double live_tiles) {
+    const double tokens = live_tiles * kTile.keys / static_cast<double>(result_.heads) *
+                          static_cast<double>(result_.kv_heads);
+    result_.key_value_bytes = 2 * tokens * static_cast<double>(result_.head_dim) * sizeof(float);
+    result_.read_rate = read_rate(*args_.threads);
+  }
+
   void forward() { attention::forward(args_, options_.implementation); }
   void backward() { attention::backward(args_, gradients_, options_.implementation); }
 
@@ -191,6 +218,9 @@ void write_file(const std::string& path, const std::string& text) {
 /// The row of the table that the first case takes.
 std::string implementation_name(const Options& options) {
   if (!options.implementation.empty()) return options.implementation;
+  if (options.device == "cuda") {
+    return implementation_on_gpu(number_list("--head-dims", options.head_dims).front());
+  }
   attention::Args args;
   args.q = Tensor::zeros({64, 1, 64}, DType::f32);
   for (const attention::Implementation& row : attention::implementations()) {
@@ -200,7 +230,10 @@ std::string implementation_name(const Options& options) {
 }
 
 void run(const Options& options) {
-  HEDDLE_CHECK(options.device == "cpu", "bench: device is ", options.device, "; expected cpu");
+  const bool on_gpu = options.device == "cuda";
+  HEDDLE_CHECK(on_gpu || options.device == "cpu", "bench: device is ", options.device,
+               "; expected cpu or cuda");
+  HEDDLE_CHECK(!on_gpu || !options.queries, "--queries: found with device cuda; expected cpu");
   HEDDLE_CHECK(options.repeats >= 1, "--repeats: found ", options.repeats, "; expected 1 or more");
   ThreadPool threads(static_cast<int>(options.threads.value_or(0)));
   std::vector<BenchResult> results;
@@ -208,7 +241,8 @@ void run(const Options& options) {
     for (const int64_t heads : number_list("--heads", options.heads)) {
       const int64_t kv_heads = options.kv_heads.value_or(heads);
       for (const int64_t head_dim : number_list("--head-dims", options.head_dims)) {
-        for (const NamedMask& named : masks_of(options, length, kv_heads)) {
+        for (NamedMask& named : masks_of(options, length, kv_heads)) {
+          if (options.queries) named.mask = last_rows(named.mask, *options.queries);
           const BenchResult shape{.mask = named.name,
                                   .length = length,
                                   .heads = heads,
@@ -219,7 +253,10 @@ void run(const Options& options) {
                                   .tile_elements = 0,
                                   .forward = {},
                                   .backward = {}};
-          results.push_back(Measurement(options, named, shape, threads).run());
+          results.push_back(on_gpu ? measure_on_gpu(named.mask, shape,
+                                                    {options.repeats, options.implementation,
+                                                     options.deterministic})
+                                   : Measurement(options, named, shape, threads).run());
         }
       }
     }
@@ -237,7 +274,7 @@ void add_bench_command(const Command& parent) {
   const Command command =
       bench.add_command("attention", "Attention under the mask families, skipping on and off");
   static Options options;
-  command.option("--device", options.device, "Where to run: cpu", "NAME");
+  command.option("--device", options.device, "Where to run: cpu or cuda", "NAME");
   command.option("--families", options.families, "Mask families, all or none", "LIST");
   command.option("--documents", options.documents,
                  "Also causal masks of so many equal documents: a sweep over densities", "LIST");
@@ -245,11 +282,14 @@ void add_bench_command(const Command& parent) {
   command.option("--heads", options.heads, "Query heads", "LIST");
   command.option("--kv-heads", options.kv_heads, "Key/value heads (default: as many as --heads)");
   command.option("--head-dims", options.head_dims, "Head dimensions", "LIST");
+  command.option("--queries", options.queries, "Query rows: the last of each mask (default: all)");
   command.option("--threads", options.threads, "Threads (default: one a processor)");
   command.option("--repeats", options.repeats, "Calls to take the median of");
   command.option("--seed", options.seed, "Of the random masks");
   command.option("--implementation", options.implementation, "Force a row of the table", "NAME");
   command.flag("--no-dense", options.no_dense, "Do not measure with skipping off");
+  command.flag("--deterministic", options.deterministic,
+               "On a GPU: a backward with the same bits in every run");
   command.option("--json", options.json, "Write JSON; - for the standard output", "FILE");
   command.option("--svg", options.svg, "Plot time against density", "FILE");
   command.footer(

@@ -40,6 +40,15 @@ void add_cells(std::string& line, const std::vector<std::string>& cells) {
   line += "\n";
 }
 
+/// Bytes a second of the forward pass over keys and values.
+double key_value_rate(const BenchResult& r) { return r.key_value_bytes / r.forward.skipping; }
+
+std::string read_line(const BenchResult& r) {
+  return str("  forward reads K and V at ", fixed(key_value_rate(r) / 1e9, 1),
+             " GB/s: ", fixed(100 * key_value_rate(r) / *r.read_rate, 0), " % of the ",
+             fixed(*r.read_rate / 1e9, 1), " GB/s of a plain sum over memory\n");
+}
+
 }  // namespace
 
 std::string bench_table(const std::vector<BenchResult>& results) {
@@ -60,6 +69,7 @@ std::string bench_table(const std::vector<BenchResult>& results) {
                        r.sgemm_rate ? fixed(100 * pass.tile_rate(r) / *r.sgemm_rate, 0) : "-",
                        r.peak_bytes > 0 ? bytes_text(static_cast<double>(r.peak_bytes)) : "-"});
     }
+    if (r.read_rate) text += read_line(r);
   }
   return text;
 }
@@ -84,6 +94,10 @@ std::string bench_json(const std::vector<BenchResult>& results, const std::strin
                   ", \"tile_flops_per_second\": ", json_number(pass.tile_rate(r)), "}");
     }
     if (r.sgemm_rate) text += str(", \"sgemm_flops_per_second\": ", json_number(*r.sgemm_rate));
+    if (r.read_rate) {
+      text += str(", \"key_value_bytes_per_second\": ", json_number(key_value_rate(r)),
+                  ", \"read_bytes_per_second\": ", json_number(*r.read_rate));
+    }
     if (r.peak_bytes > 0) text += str(", \"peak_bytes\": ", r.peak_bytes);
     text += "}";
   }

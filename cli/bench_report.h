@@ -23,6 +23,8 @@ struct BenchResult {
   double tile_elements;  ///< live tiles × elements of a tile, over all query heads
   PassTimes forward, backward;
   std::optional<double> sgemm_rate{};  ///< FLOP/s, measured beside this case
+  std::optional<double> read_rate{};   ///< bytes/s of memory; measured where rows are few
+  double key_value_bytes = 0;          ///< K and V of the live tiles, which a forward must read
   int64_t peak_bytes = 0;              ///< beyond inputs and outputs, all threads; 0: not known
 };
 

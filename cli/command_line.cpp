@@ -5,6 +5,7 @@
 #include <CLI/Formatter.hpp>
 #include <cerrno>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -30,6 +31,17 @@ int64_t number(const std::string& option, const std::string& text) {
   if (error != std::errc{} || rest != end) {
     throw CLI::ConversionError(
         str(option, ": found '", text.substr(0, 40), "'; expected a whole number below 2^63"));
+  }
+  return value;
+}
+
+double real_number(const std::string& option, const std::string& text) {
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc{} || rest != end || !std::isfinite(value)) {
+    throw CLI::ConversionError(
+        str(option, ": found '", text.substr(0, 40), "'; expected a number"));
   }
   return value;
 }
@@ -60,6 +72,13 @@ void Command::option(const std::string& name, std::optional<int64_t>& value,
       ->type_name("N");
 }
 
+void Command::option(const std::string& name, double& value, const std::string& help) const {
+  app_->add_option_function<std::string>(
+          name, [name, &value](const std::string& text) { value = real_number(name, text); }, help)
+      ->default_str(str(value))
+      ->type_name("X");
+}
+
 void Command::option(const std::string& name, std::string& value, const std::string& help,
                      const std::string& type) const {
   app_->add_option(name, value, help)->capture_default_str()->type_name(type);
@@ -70,6 +89,19 @@ void Command::option(const std::string& name, std::optional<std::string>& value,
   app_->add_option_function<std::string>(
           name, [&value](const std::string& given) { value = given; }, help)
       ->type_name(type);
+}
+
+void Command::option(const std::string& name, std::vector<std::string>& values,
+                     const std::string& help, const std::string& type) const {
+  app_->add_option_function<std::string>(
+          name, [&values](const std::string& given) { values.push_back(given); }, help)
+      ->trigger_on_parse()
+      ->type_name(type);
+}
+
+void Command::positional(const std::string& name, std::string& value,
+                         const std::string& help) const {
+  app_->add_option(name, value, help)->required()->type_name("PATH");
 }
 
 void Command::run(std::function<void()> action) const {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -32,11 +33,20 @@ class Command {
   void option(const std::string& name, std::optional<int64_t>& value,
               const std::string& help) const;
 
+  void option(const std::string& name, double& value, const std::string& help) const;
+
   /// `type` is what the help calls the value: FILE, LIST, …
   void option(const std::string& name, std::string& value, const std::string& help,
               const std::string& type = "TEXT") const;
   void option(const std::string& name, std::optional<std::string>& value, const std::string& help,
               const std::string& type = "TEXT") const;
+
+  /// One that may be given several times.
+  void option(const std::string& name, std::vector<std::string>& values, const std::string& help,
+              const std::string& type = "TEXT") const;
+
+  /// An argument without a name that must be given; they are taken in the order of these calls.
+  void positional(const std::string& name, std::string& value, const std::string& help) const;
 
   /// What the command does, when it is chosen and none of its own commands is.
   void run(std::function<void()> action) const;

@@ -3,6 +3,12 @@
 
 namespace heddle::cli {
 
-void add_model_commands(const Command&) {}
+void add_model_commands(const Command& parent) {
+  add_convert_command(parent);
+  add_quantize_command(parent);
+  add_inspect_command(parent);
+  add_translate_command(parent);
+  add_evaluate_command(parent);
+}
 
 }  // namespace heddle::cli

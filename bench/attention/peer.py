@@ -104,6 +104,10 @@ class Peer:
         """Why the library cannot express this case; empty when it can."""
         return ""
 
+    def compile_key(self, case):
+        """Cases of one key need the same kernels compiled; None: there is nothing to compile."""
+        return None
+
     def prepare(self, case, inputs):
         """A Call. May raise: that is recorded and the run goes on."""
         raise NotImplementedError

@@ -20,6 +20,9 @@ class CudnnFlex(Peer):
         assert create_mask_plan
         return importlib.metadata.version("nvidia-cudnn-frontend")
 
+    def compile_key(self, case):
+        return case.head_dim, case.dtype, case.heads // case.kv_heads
+
     def prepare(self, case, inputs):
         from cudnn.flex_attention import create_mask_plan, flex_attn_func
 

@@ -28,6 +28,12 @@ class Fa4(Peer):
     def why_not(self, case):
         return "" if self.native or case.mask.family != "full" else "needs no mask_mod"
 
+    def compile_key(self, case):
+        sizes = (case.head_dim, case.dtype, case.heads // case.kv_heads)
+        if self.native and case.mask.family in NATIVE:
+            return (case.mask.family, *sizes)
+        return (case.mask.form, case.mask.batches > 1, case.mask.heads > 1, *sizes)
+
     def prepare(self, case, inputs):
         from flash_attn.cute import flash_attn_func
 
@@ -96,6 +102,9 @@ class Fa4Varlen(Peer):
 
     def why_not(self, case):
         return "" if case.mask.documents else "not a mask of documents"
+
+    def compile_key(self, case):
+        return case.mask.causal, case.head_dim, case.dtype, case.heads // case.kv_heads
 
     def prepare(self, case, inputs):
         from flash_attn.cute import flash_attn_varlen_func

@@ -1,7 +1,7 @@
 """Heddle through its Python package, and nothing else of it."""
 import torch
 
-from peer import Peer, in_token_order, wall_seconds
+from peer import Peer, in_token_order, leaves, wall_seconds
 
 
 class Heddle(Peer):
@@ -10,10 +10,12 @@ class Heddle(Peer):
     name = "heddle"
     tier = 0
 
-    def __init__(self, prepared=False, deterministic=False):
-        self.prepared, self.deterministic = prepared, deterministic
+    def __init__(self, prepared=False, deterministic=False, family=None):
+        self.prepared, self.deterministic, self.family = prepared, deterministic, family
         if deterministic:
             self.name = "heddle_det"
+        if family:  # for the rest of the process, so it comes last
+            self.name, self.tier = f"heddle_sm{family}", 9
 
     def version(self):
         import importlib.metadata
@@ -29,21 +31,23 @@ class Heddle(Peer):
     def prepare(self, case, inputs):
         import heddle
 
+        if self.family:
+            from heddle import torch_cuda
+
+            torch_cuda.COMPUTE_CAPABILITY = self.family
         options = {"deterministic": self.deterministic}
 
         def attention(q, k, v, **mask):
             return heddle.flashmask_attention(q, k, v, **mask, **options)
 
-        if self.prepared:
-            mask, seconds = wall_seconds(lambda: _column_masks(case), inputs.q.device)
-            return in_token_order(lambda q, k, v: attention(q, k, v, mask=mask), inputs,
-                                  mask_seconds={"first": seconds})
-        mask = {"causal": case.mask.causal}
+        mask, seconds = {"causal": case.mask.causal}, {}
         if case.mask.columns is not None:
             mask["startend_row_indices"] = torch.from_numpy(case.mask.columns).to(inputs.q.device)
-        call = in_token_order(lambda q, k, v: attention(q, k, v, **mask), inputs)
-        call.mask_seconds = _plan_seconds(call, attention, mask, inputs.q.device)
-        return call
+            seconds = _plan_seconds(inputs, attention, mask)
+        if self.prepared:
+            mask = {"mask": _column_masks(case)}
+        return in_token_order(lambda q, k, v: attention(q, k, v, **mask), inputs,
+                              mask_seconds=seconds)
 
 
 def _column_masks(case):
@@ -51,19 +55,19 @@ def _column_masks(case):
     from heddle import masks
 
     if case.mask.columns is None:
-        return (masks.causal if case.mask.causal else masks.full)(case.length)
+        length = case.length
+        return masks.causal(length) if case.mask.causal else masks.full(length, length)
     rows = [masks.from_startend_row_indices(row, case.length, case.mask.causal)
             for row in case.mask.columns]
     return rows[0] if len(rows) == 1 else rows
 
 
-def _plan_seconds(call, attention, mask, device):
-    """A call with a mask not seen before, less a call with one seen before."""
-    if "startend_row_indices" not in mask:
-        return {}
-    with torch.no_grad():
-        call.run(*call.inputs)
-        _, again = wall_seconds(lambda: call.run(*call.inputs), device)
-        fresh = {**mask, "startend_row_indices": mask["startend_row_indices"].clone()}
-        _, first = wall_seconds(lambda: attention(*call.inputs, **fresh), device)
+def _plan_seconds(inputs, attention, mask):
+    """A call with a mask not seen before, less a call with one seen before; both passes' plans."""
+    device = inputs.q.device
+    arrays = leaves(inputs.q, inputs.k, inputs.v)
+    attention(*arrays, **mask)
+    _, again = wall_seconds(lambda: attention(*arrays, **mask), device)
+    fresh = {**mask, "startend_row_indices": mask["startend_row_indices"].clone()}
+    _, first = wall_seconds(lambda: attention(*arrays, **fresh), device)
     return {"again": max(0.0, first - again)}

@@ -1,5 +1,7 @@
 """PyTorch's own: FlexAttention, scaled_dot_product_attention and varlen_attn."""
 import contextlib
+import os
+import tempfile
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -28,6 +30,9 @@ class Flex(Peer):
     def version(self):
         return torch.__version__
 
+    def compile_key(self, case):
+        return case.key
+
     def prepare(self, case, inputs):
         from torch.nn.attention.flex_attention import flex_attention
 
@@ -47,6 +52,41 @@ class Flex(Peer):
             return flex_attention(q, k, v, block_mask=block_mask, **options)
 
         return in_head_order(run, inputs, mask_seconds=seconds, notes=notes)
+
+
+class FlexSm80(Flex):
+    """FlexAttention as on a GPU of family 8.0: its tile shapes, mma.sync and cp.async, no wgmma.
+
+    Changes Triton and Inductor for the rest of the process, so it comes last.
+    """
+
+    name = "flex_sm80"
+    tier = 9
+    changed = False
+
+    def prepare(self, case, inputs):
+        if inputs.q.device.type == "cuda" and not FlexSm80.changed:
+            FlexSm80.changed = True
+            _compile_for_sm80()
+        return super().prepare(case, inputs)
+
+
+def _compile_for_sm80():
+    """Triton makes PTX for 8.0, which is assembled for the GPU that is there."""
+    from torch._inductor import config
+    from triton.backends.nvidia.compiler import CUDABackend
+
+    # Apart from the caches of what is compiled for this GPU.
+    cache = os.path.join(tempfile.gettempdir(), f"heddle_peers_sm80_{os.getuid()}")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
+    os.environ["TRITON_CACHE_DIR"] = os.path.join(cache, "triton")
+    config.compile_threads = 1  # in this process
+    os.environ["TRITON_OVERRIDE_ARCH"] = "sm80"
+    major, minor = torch.cuda.get_device_capability()
+    torch.cuda.get_device_capability = lambda device=None: (8, 0)
+    make_cubin = CUDABackend.make_cubin
+    CUDABackend.make_cubin = lambda self, ptx, metadata, options, _: make_cubin(
+        self, ptx, metadata, options, 10 * major + minor)
 
 
 def mask_mod(case, device):

@@ -23,20 +23,21 @@ import numpy as np
 import torch
 
 import families
+import precompile
 import report
 import timing
 from peer import Case, Inputs, synchronize
 from peer_cudnn import CudnnFlex
 from peer_fa4 import Fa4, Fa4Varlen
 from peer_heddle import Heddle
-from peer_torch import Flex, Sdpa, SdpaDense, Varlen
+from peer_torch import Flex, FlexSm80, Sdpa, SdpaDense, Varlen
 from reference import Reference, is_wrong
 from results import Store, environment
 
 QUICK_FAMILIES = ("full", "causal", "sliding_window", "causal_document", "shared_question",
                   "prefix_lm_document")
 QUICK_PEERS = ("heddle", "fa4", "fa4_varlen", "flex")
-EXTRA_PEERS = ("heddle_det", "fa4_mask", "flex_flash")  # only when asked for by name
+EXTRA_PEERS = ("heddle_det", "heddle_sm80", "fa4_mask", "flex_flash", "flex_sm80")  # only when asked for by name
 STOP_BEFORE = 20  # seconds kept for the tables when there is a time limit
 
 
@@ -46,7 +47,8 @@ def all_peers(options):
         Heddle(prepared), Fa4(), Fa4Varlen(), CudnnFlex(),
         Flex(options.flex_mode, compile_block_mask=options.compile_block_mask),
         Sdpa("CUDNN_ATTENTION"), Sdpa("FLASH_ATTENTION"), Varlen(), SdpaDense(),
-        Heddle(prepared, deterministic=True), Fa4(native=False), Flex(backend="FLASH"),
+        Heddle(prepared, deterministic=True), Heddle(prepared, family=80),
+        Fa4(native=False), Flex(backend="FLASH"), FlexSm80(),
     ]
 
 
@@ -249,13 +251,16 @@ def parse():
     add("--seed", type=int, default=0)
     add("--peers", type=comma(), metavar="NAME,...", help="default: all but " +
         ", ".join(EXTRA_PEERS))
-    add("--heddle-mask", choices=("tensor", "prepared"), default="tensor",
-        help="how Heddle is given the mask: startend_row_indices, or ColumnMasks made before")
+    add("--heddle-mask", choices=("tensor", "prepared"), default="prepared",
+        help="how Heddle is given the mask: a ColumnMask, whose plan is made before, or "
+        "startend_row_indices, from which a CUDA graph makes the plan at every replay")
     add("--flex-mode", help="torch.compile's mode for FlexAttention")
     add("--compile-block-mask", action="store_true", help="create_block_mask(_compile=True)")
     add("--repeats", type=int, help="windows whose median is reported")
     add("--window-ms", type=float, default=30, help="length of one such window")
     add("--compile-limit", type=float, default=60, metavar="SECONDS", help="for the first call")
+    add("--precompile", type=int, default=0, metavar="N",
+        help="compile for all cases in N processes first; first calls then cost little")
     add("--time-limit", type=float, metavar="SECONDS",
         help="then skip what is left, which are the least important peers, and write the tables")
     add("--bandwidth", type=float, default=4.3, help="TB/s of memory, for the floor")
@@ -282,6 +287,7 @@ def _defaults(parser, options):
     end = os.environ.get("HEDDLE_PEERS_END")
     limit = options.time_limit or 10**9
     options.end = float(end) if end else time.time() + limit
+    options.end_is_set = bool(end)  # by the process that this one follows
     return options
 
 
@@ -300,7 +306,14 @@ def main():
     options = parse()
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("peers.py: found no CUDA device; expected one, or --device cpu to try the program")
+    if options.precompile:
+        precompile.use_caches()
     peers, versions = available(chosen_peers(options))
+    if precompile.share():
+        precompile.compile_share(all_cases(options), peers, options.device)
+        return 0
+    if options.precompile and not options.end_is_set:
+        precompile.run(options.precompile, 3 * options.compile_limit)
     store = Store(options.output, options.resume)
     store.add_run(environment(versions, options.device))
     bench = Bench(options, store, peers)

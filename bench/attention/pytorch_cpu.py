@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Heddle against PyTorch's scaled_dot_product_attention on the CPU, in one process.
 
-    pytorch_cpu.py [--length 8192] [--heads 8] [--dim 64] [--threads 2] [--json FILE]
+    pytorch_cpu.py [--length 8192] [--heads 8] [--dim 64] [--threads 2] [--cases full] [--json FILE]
 
 Each case runs both in turn, so that a change of the machine's speed meets both; the figure is the
 median of the paired ratios. PyTorch gets what suits it best: no mask for full, is_causal for
@@ -98,6 +98,7 @@ def main():
     parser.add_argument("--heads", type=int, default=8)
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cases", help="only those whose names begin so, separated by commas")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--json", help="write the rows to this file too")
     arguments = parser.parse_args()
@@ -116,7 +117,10 @@ def main():
         f"{'difference':>10}  torch's mask"
     )
     rows = []
+    wanted = tuple(arguments.cases.split(",")) if arguments.cases else ("",)
     for name, mask, options in cases(arguments.length):
+        if not name.startswith(wanted):
+            continue
         for row in run_case(name, mask, options, inputs, arguments):
             rows.append(row)
             print(

@@ -9,7 +9,7 @@ namespace {
 
 constexpr unsigned kAll = 0xffffffffu;
 constexpr int kWarps = 8;
-constexpr int kParts = 4;  // elements of a row that a lane holds: head_dim <= 128
+constexpr int kParts = 8;  // elements of a row that a lane holds: head_dim <= 256
 
 __device__ double to_double(uint16_t bits, bool bf16) {
   return bf16 ? double(__bfloat162float(__ushort_as_bfloat16(bits)))

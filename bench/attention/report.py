@@ -5,6 +5,9 @@ import os
 
 import picture
 
+# Whose forward + backward times are also divided, peer by Heddle
+PAIRS = (("flex", "heddle"), ("flex_sm80", "heddle_sm80"), ("flex", "heddle_sm80"),
+         ("sdpa_flash", "heddle_sm80"))
 BACKWARD = 2.5  # FLOPs of a backward pass over those of a forward pass
 
 
@@ -122,8 +125,10 @@ def _row(by_peer, dense, bandwidth, peak):
             row["best"][way] = min(others, key=others.get)
             if ours:
                 row["ratio"][way] = min(others.values()) / ours[way]
-                if "flex" in others:
-                    row["ratio"][f"flex_{way}"] = others["flex"] / ours[way]
+    for peer, mine in PAIRS:
+        times = _seconds(by_peer.get(peer)), _seconds(by_peer.get(mine))
+        if all(times):
+            row["ratio"][f"{peer} ÷ {mine}"] = times[0]["both"] / times[1]["both"]
     if ours:
         row["tiles"] = {way: tile_flops[way] / ours[way] for way in flops}
         row["peak"] = sum(tile_flops.values()) / ours["both"] / peak
@@ -142,7 +147,7 @@ def _name(record):
 def _summary(rows):
     """Geometric means and extremes of the ratios."""
     found = {"cases": len(rows)}
-    for key in ("forward", "backward", "both", "flex_forward", "flex_backward", "flex_both"):
+    for key in ("forward", "backward", "both", *(f"{peer} ÷ {mine}" for peer, mine in PAIRS)):
         ratios = {row["name"]: row["ratio"][key] for row in rows if key in row["ratio"]}
         if ratios:
             worst = min(ratios, key=ratios.get)
@@ -173,9 +178,9 @@ def _pair(values, scale=1e12, digits=0):
 
 
 def _ours(rows, summary):
-    """Heddle's table; nothing where Heddle was not there."""
+    """Heddle's table and the ratios; the ratios alone where only its older kernels ran."""
     if not any(row["ours"] for row in rows):
-        return []
+        return [*_ratios(summary), ""]
     lines = ["| mask | Heddle, ms | TFLOP/s | live tiles counted | time ÷ floor | best peer | "
              "best ÷ Heddle, forward / backward | best ÷ Heddle | Flex ÷ Heddle |",
              "|---|---|---|---|---|---|---|---|---|"]
@@ -186,17 +191,9 @@ def _ours(rows, summary):
                  _pair(row.get("tiles")),
                  _pair(row.get("floor"), 1, 2), row["best"].get("both", "–"),
                  _pair(ratio, 1, 2) if both else "–", _figure(ratio.get("both"), 1, 2),
-                 _figure(ratio.get("flex_both"), 1, 2)]
+                 _figure(ratio.get("flex ÷ heddle"), 1, 2)]
         lines.append("| " + " | ".join(cells) + " |")
-    lines.append("")
-    for key, label in (("both", "best peer ÷ Heddle, forward + backward"),
-                       ("forward", "best peer ÷ Heddle, forward"),
-                       ("backward", "best peer ÷ Heddle, backward"),
-                       ("flex_both", "FlexAttention ÷ Heddle, forward + backward")):
-        if key in summary:
-            s = summary[key]
-            lines.append(f"- {label}: geometric mean {s['mean']:.2f} of {s['count']}, worst "
-                         f"{s['worst']:.2f} ({s['worst_case']}), best {s['best']:.2f}")
+    lines += ["", *_ratios(summary)]
     for key, s in summary.items():
         if key.startswith("floor"):
             lines.append(f"- time ÷ {key}: at most {s['worst']:.2f} ({s['worst_case']})")
@@ -204,6 +201,20 @@ def _ours(rows, summary):
     lines.append(f"- share of the peak, live tiles counted, forward + backward: {low:.1%} to "
                  f"{high:.1%}")
     return [*lines, ""]
+
+
+def _ratios(summary):
+    """A line a kind of ratio."""
+    lines = []
+    for key, label in (("both", "best peer ÷ Heddle, forward + backward"),
+                       ("forward", "best peer ÷ Heddle, forward"),
+                       ("backward", "best peer ÷ Heddle, backward"),
+                       *((f"{p} ÷ {m}", f"{p} ÷ {m}, forward + backward") for p, m in PAIRS)):
+        if key in summary:
+            s = summary[key]
+            lines.append(f"- {label}: geometric mean {s['mean']:.2f} of {s['count']}, worst "
+                         f"{s['worst']:.2f} ({s['worst_case']}), best {s['best']:.2f}")
+    return lines
 
 
 def _all(rows):

@@ -59,7 +59,7 @@ bool check_one(const char* what, const Operand& found, const Memory& expected, b
   if (d.bad > 0) text += "=" + std::to_string(d.bad);
   // Where rows see one or two keys dP − Δ cancels, and only the rounding of its terms is left.
   const bool cancelled = found.tokens <= 2 && d.greatest <= (bf16 ? 2e-2 : 2e-3);
-  return (relative <= (bf16 ? 3.2e-3 : 4.4e-4) || cancelled) && d.bad == 0;
+  return (relative <= (bf16 ? 3.7e-3 : 4.6e-4) || cancelled) && d.bad == 0;
 }
 
 void verify(const std::string& name, Backward& backward, const Reference& reference) {
@@ -109,10 +109,11 @@ void smoke_of(int dim) {
 }
 void smoke() { smoke_of(128); }
 void smoke64() { smoke_of(64); }
+void smoke256() { smoke_of(256); }
 
 void shapes() {
   for (const int length : {1, 2, 17, 63, 65, 127, 129, 255, 1000, 1023}) {
-    for (const int dim : {128, 64}) {
+    for (const int dim : {128, 64, 256}) {
       const std::string at = " T=" + std::to_string(length) + " d" + std::to_string(dim);
       test("causal" + at, masks::causal(length), {1, 2, 2, dim});
       test("full" + at, masks::full(length, length), {1, 2, 1, dim});
@@ -134,7 +135,7 @@ void shapes() {
 void families() {
   for (const int length : {300, 2000}) {
     for (const std::string_view name : masks::family_names()) {
-      for (const int dim : {128, 64}) {
+      for (const int dim : {128, 64, 256}) {
         test(std::string(name) + " T=" + std::to_string(length) + " d" + std::to_string(dim),
              masks::family(name, length, 2, 7), {1, 4, 2, dim});
       }
@@ -150,21 +151,21 @@ void families() {
 }
 
 void other_types() {
-  for (const int dim : {64, 128}) {
+  for (const int dim : {64, 128, 256}) {
     const std::string kind = " f16 d" + std::to_string(dim);
     test("causal 1000" + kind, masks::causal(1000), {1, 4, 2, dim, false});
     test("full 1024" + kind, masks::full(1024, 1024), {1, 4, 2, dim, false});
     test("share question 2048" + kind, masks::family("shared-question", 2048, 1, 3),
          {1, 4, 2, dim, false});
   }
-  for (const int dim : {8, 40, 80, 96, 120}) {
+  for (const int dim : {8, 40, 80, 96, 120, 136, 248}) {
     test("causal 500 d" + std::to_string(dim), masks::causal(500), {2, 4, 2, dim});
   }
 }
 
 void options() {
   const ColumnMask mask = masks::family("causal-document", 1000, 1, 5);
-  for (const int dim : {128, 64}) {
+  for (const int dim : {128, 64, 256}) {
     test("soft-cap 2", mask, {1, 4, 2, dim}, {0, 2.0});
     test("ALiBi", mask, {1, 4, 2, dim}, {0, 0, false, true});
     test("sinks", mask, {1, 4, 2, dim}, {0, 0, true});
@@ -185,7 +186,7 @@ void hostile() {
     if (lts[key] == kLength) lts[key] = 700, lte[key] = 731;  // rows 700–730 see nothing
   }
   const ColumnMask mask({kLength, kLength, 1, false, 0, lts, lte, {}, {}});
-  for (const int dim : {128, 64}) {
+  for (const int dim : {128, 64, 256}) {
     Problem problem({&mask}, {1, 2, 2, dim});
     Backward backward(problem);
     const Reference reference(problem, backward);
@@ -211,28 +212,33 @@ void hostile() {
   test("30 valid rows of 500", masks::valid_rows(500, 700, 30), {1, 2, 2});
 }
 
-/// Many launches in a row on one queue, with any number of blocks; dK and dV equal to the bit.
+/// Many launches in a row on one queue, with any number of blocks; dK and dV equal to the bit, and
+/// dQ too when deterministic.
 void repeat() {
-  for (const std::string_view name : {"causal", "global-sliding", "random-eviction"}) {
+  for (const std::string_view name : {"causal", "full", "global-sliding", "random-eviction"}) {
     for (const int dim : {128, 64}) {
       const ColumnMask mask = masks::family(name, 3000, 2, 11);
       Problem problem({&mask}, {1, 8, 2, dim});
       Backward backward(problem);
       const Reference reference(problem, backward);
-      std::vector<uint16_t> first_k, first_v;
-      bool same = true;
-      for (int round = 0; round < 12; ++round) {
-        set_current("repeat " + std::string(name) + " round " + std::to_string(round));
-        backward.launch.problem.section = 1 + round % 3;
-        backward.run(backward.params(), round % 4 == 3 ? 7 : multiprocessors());
-        wait_for_gpu(5);
-        const auto d_k = backward.d_k.host(), d_v = backward.d_v.host();
-        if (round == 0) first_k = d_k, first_v = d_v;
-        same = same && d_k == first_k && d_v == first_v;
+      for (const bool deterministic : {false, true}) {
+        std::vector<uint16_t> first_q, first_k, first_v;
+        bool same = true;
+        for (int round = 0; round < 20; ++round) {
+          set_current("repeat " + std::string(name) + " round " + std::to_string(round));
+          backward.run(backward.params(deterministic, round % 4),
+                       round % 4 == 3 ? 7 : multiprocessors());
+          wait_for_gpu(5);
+          const auto d_q = backward.d_q.host(), d_k = backward.d_k.host(),
+                     d_v = backward.d_v.host();
+          if (round == 0) first_q = d_q, first_k = d_k, first_v = d_v;
+          same = same && d_k == first_k && d_v == first_v && (!deterministic || d_q == first_q);
+        }
+        failures += !same;
+        verify("20 runs of " + std::string(name) + (deterministic ? ", deterministic" : "") +
+                   (same ? ", same bits" : ", BITS DIFFER"),
+               backward, reference);
       }
-      failures += !same;
-      verify("12 runs of " + std::string(name) + (same ? ", dK dV same bits" : ", BITS DIFFER"),
-             backward, reference);
     }
   }
 }
@@ -243,19 +249,11 @@ struct Group {
 };
 
 constexpr Group kGroups[] = {
-    {"smoke", smoke},
-    {"smoke64", smoke64},
-    {"shapes", shapes},
-    {"families", families},
-    {"types", other_types},
-    {"options", options},
-    {"hostile", hostile},
-    {"repeat", repeat},
-    {"quick", bench_quick},
-    {"tiny", bench_tiny},
-    {"dense", bench_dense},
-    {"masked", bench_families},
-    {"sections", bench_sections},
+    {"smoke", smoke},           {"smoke64", smoke64},         {"smoke256", smoke256},
+    {"shapes", shapes},         {"families", families},       {"types", other_types},
+    {"options", options},       {"hostile", hostile},         {"repeat", repeat},
+    {"quick", bench_quick},     {"tiny", bench_tiny},         {"dense", bench_dense},
+    {"masked", bench_families}, {"sections", bench_sections},
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // What the laboratory of the Hopper backward and its timings share.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -21,7 +22,8 @@ inline int multiprocessors() {
 }
 
 inline TileShape tile_shape(int head_dim) {
-  return {sm90::backward_rows(head_dim), sm90::kBackwardKeys};
+  const attention::Tile tile = sm90::backward_tile(head_dim);
+  return {tile.rows, tile.keys};
 }
 
 /// What backward needs beside a Problem, and what it writes.
@@ -38,10 +40,6 @@ struct Backward {
     d_out.randomise(4, problem.sizes.bf16);
     launch.problem = problem.common();
     launch.problem.mask = plan.columns;
-    const int64_t bytes = problem.q.tokens * problem.sizes.head_dim * 8 *
-                          (problem.sizes.heads / problem.sizes.kv_heads);  // Q, dO, dQ's sums
-    launch.problem.section = static_cast<int32_t>(std::clamp<int64_t>(
-        (32 << 20) / bytes, 1, int64_t{problem.sizes.batches} * problem.sizes.kv_heads));
     launch.q = problem.q.rows();
     launch.k = problem.k.rows();
     launch.v = problem.v.rows();
@@ -53,24 +51,34 @@ struct Backward {
     const int64_t rows = problem.q.tokens;
     launch.lse = {problem.lse.as<float>(), problem.sizes.heads * rows, rows};
     launch.by_key = plan.bits;
-    const sm90::BackwardScratch scratch = sm90::backward_scratch(launch.problem);
-    sums = std::make_unique<Memory>(scratch.d_q_sum * 4, 0xff);
-    terms = std::make_unique<Memory>(scratch.row_terms * 4, 0xff);
-    launch.d_q_sum = sums->as<float>();
+    const sm90::BackwardScratchSizes sizes = sm90::backward_scratch(launch);
+    sums = std::make_unique<Memory>(sizes.d_q_sum * 4, 0xff);
+    terms = std::make_unique<Memory>(sizes.row_terms * 4, 0xff);
+    turns = std::make_unique<Memory>(sizes.turns * 2, 0xff);
+    served = std::make_unique<Memory>(sizes.served * 4, 0xff);
   }
-  sm90::BackwardParams params() const {
-    return sm90::backward_params(launch, terms->as<float>(), problem.queue.as<sm90::WorkQueue>());
+  /// `section` 0: as the library has it.
+  sm90::BackwardParams params(bool deterministic = false, int section = 0) const {
+    attention::BackwardLaunch ours = launch;
+    ours.problem.section =
+        section > 0 ? section : sm90::backward_section(launch, multiprocessors(), deterministic);
+    return sm90::backward_params(
+        ours, {sums->as<float>(), terms->as<float>(), problem.queue.as<sm90::WorkQueue>(),
+               deterministic ? turns->as<uint16_t>() : nullptr,
+               deterministic ? served->as<uint32_t>() : nullptr});
   }
   void run(const sm90::BackwardParams& params, int blocks = 0) const {
     if (blocks == 0) blocks = multiprocessors();
-    LAB_CHECK(problem.sizes.head_dim <= 64 ? sm90::backward_64(params, blocks)
-                                           : sm90::backward_128(params, blocks));
+    const int dim = problem.sizes.head_dim;
+    LAB_CHECK(dim <= 64    ? sm90::backward_64(params, blocks)
+              : dim <= 128 ? sm90::backward_128(params, blocks)
+                           : sm90::backward_256(params, blocks));
   }
 
   Problem& problem;
   Plan plan;
   Operand d_out, d_q, d_k, d_v;
-  std::unique_ptr<Memory> sums, terms;
+  std::unique_ptr<Memory> sums, terms, turns, served;
   attention::BackwardLaunch launch{};
 };
 

@@ -18,11 +18,14 @@ LONGEST = 2.0  # seconds for all windows of one launch, when two of them fit
 
 
 class Clock:
-    """Seconds of one launch: median over `repeats` windows of about `window` seconds each."""
+    """Seconds of one launch: median over `repeats` windows of about `window` seconds each.
 
-    def __init__(self, device, repeats=5, window=0.03):
+    Under load the GPU lowers its clock within milliseconds: `settle` seconds go before.
+    """
+
+    def __init__(self, device, repeats=5, window=0.03, settle=0.06):
         self.device = torch.device(device)
-        self.repeats, self.window = repeats, window
+        self.repeats, self.window, self.settle = repeats, window, settle
         self.stream = torch.cuda.Stream() if self.device.type == "cuda" else None
 
     def on_stream(self):
@@ -47,6 +50,8 @@ class Clock:
         launch()
         once = seconds(launch, 1)
         count = max(1, min(500, round(self.window / max(once, 1e-6))))
+        for _ in range(round(self.settle / (once * count)) if self.stream else 0):
+            seconds(launch, count)  # until the GPU's clock is that of this load
         repeats = max(2, min(self.repeats, round(LONGEST / (once * count))))
         runs = [seconds(launch, count) for _ in range(repeats)]
         median = statistics.median(runs)

@@ -5,18 +5,24 @@
     q = k = v = np.random.rand(1, 8, 4, 64)              # [B, S, H, D]
     out = heddle.flashmask_attention(q, k, v, mask=mask)
 
-Arrays are numpy arrays, CPU torch tensors, or anything else that speaks DLPack; torch is imported
-only when its tensors come in. Whatever is refused raises ValueError with what was found and
+and translation with a model from a directory:
+
+    heddle.Translator("model").translate(["The disk is full."])
+
+Arrays are numpy arrays, torch tensors of the CPU or a GPU, or anything else on the CPU that speaks
+DLPack; torch is imported only when its tensors come in. Whatever is refused raises ValueError with what was found and
 what was expected.
 """
 
 from heddle import masks
 from heddle._core import ColumnMask, MaskPlan, get_num_threads, set_num_threads
 from heddle.attention import flashmask_attention, flashmask_attention_backward
+from heddle.translator import Translator
 
 __all__ = [
     "ColumnMask",
     "MaskPlan",
+    "Translator",
     "flashmask_attention",
     "flashmask_attention_backward",
     "get_num_threads",

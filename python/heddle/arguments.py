@@ -71,20 +71,25 @@ def check_indices(indices: Any, lengths: Lengths) -> None:
         )
 
 
-def window_columns(
-    window_size: int | Sequence[int], causal: bool, lengths: Lengths, library: Any, **device: Any
-) -> Any:
-    """FlashMask's window as its columns [1, 1, Sk, n]: row i sees keys i - left … i + right.
-
-    Both ends are included and the row's own key comes on top, so a window of w sees w + 1 keys;
-    with `causal` right is 0. Rows are counted from the bottom right, which FlashMask leaves open.
-    """
+def window_pair(window_size: int | Sequence[int]) -> tuple[int, int]:
+    """FlashMask's window as (left, right)."""
     pair = (window_size, window_size) if isinstance(window_size, int) else tuple(window_size)
     if len(pair) != 2 or pair[0] < 0 or pair[1] < 0:
         raise ValueError(
             f"flashmask_attention: window_size is {window_size}; expected a number or a pair "
             "(left, right), 0 or more"
         )
+    return pair
+
+
+def window_columns(
+    pair: tuple[int, int], causal: bool, lengths: Lengths, library: Any, **device: Any
+) -> Any:
+    """FlashMask's window as its columns [1, 1, Sk, n]: row i sees keys i - left … i + right.
+
+    Both ends are included and the row's own key comes on top, so a window of w sees w + 1 keys;
+    with `causal` right is 0. Rows are counted from the bottom right, which FlashMask leaves open.
+    """
     row = library.arange(lengths.key, dtype=library.int32, **device) - (lengths.key - lengths.query)
     columns = [row + (pair[0] + 1)] if causal else [row + (pair[0] + 1), row - pair[1]]
     return library.stack(columns, -1).clip(0, lengths.query)[None, None]

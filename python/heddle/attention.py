@@ -26,8 +26,8 @@ def flashmask_attention(
 ) -> Any:
     """Exact attention under a column-wise sparse mask.
 
-    query [B, S, H, D], key [B, Sk, K, D], value [B, Sk, K, Dv]: f64, f32, f16 or bf16, all alike,
-    with dense last axes and any other strides; H is a multiple of K, query head h reads head
+    query [B, S, H, D], key [B, Sk, K, D], value [B, Sk, K, Dv]: f64, f32, f16 or bf16 (f16 or bf16
+    on a GPU), all alike, with dense last axes and any other strides; H is a multiple of K, query head h reads head
     h // (H / K). At most one of these says which pairs may look, besides `causal`:
 
     startend_row_indices  int32 [B or 1, mask_heads, Sk, n], mask_heads 1 or K, as in FlashMask:
@@ -39,7 +39,7 @@ def flashmask_attention(
 
     causal      row i sees keys j <= i + Sk - S.
     softmax_scale  1 / sqrt(D) when not given.
-    deterministic  two runs equal to the bit; on the CPU they always are.
+    deterministic  gradients equal to the bit in every run; on the CPU they always are.
 
     Returns out [B, S, H, Dv] in the kind of array that came in; with return_softmax_lse also lse
     [B, H, S] (natural logarithm, f32; f64 for f64). A row that sees no key gets out 0 and lse -inf.
@@ -130,7 +130,8 @@ def _masks(
         arguments.check_indices(indices, lengths)
         return [masks.from_startend_row_indices(row, lengths.query, causal) for row in indices]
     if window_size is not None:
-        columns = arguments.window_columns(window_size, causal, lengths, np)
+        pair = arguments.window_pair(window_size)
+        columns = arguments.window_columns(pair, causal, lengths, np)
         return [arguments.column_mask(columns[0], lengths.query, causal, offset)]
     if causal:
         return [masks.causal_with_offset(lengths.query, lengths.key, offset)]

@@ -108,7 +108,7 @@ nb::tuple reduce(nb::handle_t<ColumnMask> self) {
 
 void bind_plan(nb::module_& module) {
   nb::class_<PlannedMask>(
-      module, "MaskPlan",
+      module, "MaskPlan", nb::is_weak_referenceable(),
       "The tiles of a mask that a kernel visits, for one tile shape; made by ColumnMask.plan.\n"
       "Skipped: no pair in the tile may look. Full: every pair may. Partial: the rest.\n"
       "flashmask_attention takes it in place of its mask, and uses it where the tiles are the\n"
@@ -246,7 +246,7 @@ void bind_questions(nb::class_<ColumnMask>& type) {
 
 void bind_masks(nb::module_& module) {
   nb::class_<ColumnMask> type(
-      module, "ColumnMask",
+      module, "ColumnMask", nb::is_weak_referenceable(),
       "Which keys each query row may look at, in O(key_length) memory: per key column up to two\n"
       "half-open intervals of rows that may NOT look. Row i may look at key j unless\n\n"
       "    lts[j] <= i < lte[j]  or  uts[j] <= i < ute[j]  or  causal and i < j - offset.\n\n"

@@ -19,4 +19,6 @@ NB_MODULE(_core, module) {
   heddle::python::bind_pictures(module);
   heddle::python::bind_threads(module);
   heddle::python::bind_attention(module);
+  heddle::python::bind_cuda(module);
+  heddle::python::bind_translator(module);
 }

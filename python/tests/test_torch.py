@@ -120,7 +120,7 @@ def test_gradcheck(causal, n):
 def test_opcheck(dtype, masked):
     arrays = tensors(dtype=dtype)
     indices = columns(3, (17, 23), 2, False) if masked else None
-    arguments = (*arrays, indices, False, 6, None, False)
+    arguments = (*arrays, indices, None, False, 6, None, False)
     torch.library.opcheck(torch_op.flashmask_op, arguments)
     plain = [tensor.detach() for tensor in arrays]
     out, lse = torch_op.flashmask_op(*plain, *arguments[3:])
@@ -146,9 +146,9 @@ class Block(torch.nn.Module):
 
 
 class Transformer(torch.nn.Module):
-    def __init__(self):
+    def __init__(self, **shape):
         super().__init__()
-        self.blocks = torch.nn.ModuleList([Block(), Block()])
+        self.blocks = torch.nn.ModuleList([Block(**shape), Block(**shape)])
 
     def forward(self, x, indices):
         for block in self.blocks:

@@ -6,6 +6,7 @@ namespace heddle::attention::cuda {
 
 bool sm90_applies(const Args&, Pass) { return false; }
 void sm90_forward(const Args&) {}
+void sm90_backward(const Args&, const Gradients&) {}
 bool sm80_applies(const Args&, Pass) { return false; }
 void sm80_forward(const Args&) {}
 void sm80_backward(const Args&, const Gradients&) {}
@@ -20,5 +21,6 @@ namespace {
 
 void forward(const BatchArgs&) { refuse(); }
 void backward(const BatchArgs&, const Gradients&) { refuse(); }
+std::vector<TilePlan> tile_plans(Device, int, bool, bool, int) { refuse(); }
 
 }  // namespace heddle::attention::cuda

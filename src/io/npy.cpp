@@ -1,18 +1,16 @@
 #include "heddle/io/npy.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <charconv>
 #include <cstdint>
 #include <cstring>
 #include <optional>
 #include <system_error>
 #include <vector>
+
+#include "heddle/io/byte_reader.h"
+#include "heddle/io/quoted.h"
 
 namespace heddle::io {
 
@@ -21,53 +19,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "elements are copied as they lie");
 
 constexpr std::string_view kMagic{"\x93NUMPY", 6};
-constexpr size_t kLongestPreamble = 12;  // magic, two version bytes, header length
+constexpr size_t kUsualHeader = 256;  // bytes that hold nearly every header
 constexpr size_t kLongestHeader = size_t{64} << 10;
-
-/// What the header says, and where the elements lie.
-struct Layout {
-  Shape shape;
-  DType dtype = DType::u8;
-  bool is_bool = false;
-  size_t data_offset = 0;
-  size_t data_bytes = 0;
-};
-
-/// Foreign text for an error message: short, on one line, printable.
-std::string quoted(std::string_view text) {
-  constexpr size_t kShown = 48;
-  constexpr std::string_view kHex = "0123456789abcdef";
-  std::string result = "'";
-  for (const char c : text.substr(0, kShown)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte < 0x7f) {
-      result += c;
-    } else {
-      result += {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};
-    }
-  }
-  return result + (text.size() > kShown ? "…'" : "'");
-}
-
-Shape shape_of(const std::vector<int64_t>& n) {
-  static_assert(Shape::kMaxRank == 6);
-  switch (n.size()) {
-    case 0:
-      return {};
-    case 1:
-      return {n[0]};
-    case 2:
-      return {n[0], n[1]};
-    case 3:
-      return {n[0], n[1], n[2]};
-    case 4:
-      return {n[0], n[1], n[2], n[3]};
-    case 5:
-      return {n[0], n[1], n[2], n[3], n[4]};
-    default:
-      return {n[0], n[1], n[2], n[3], n[4], n[5]};
-  }
-}
 
 /// Reads the header, a Python dictionary of three known keys.
 class HeaderParser {
@@ -242,19 +195,6 @@ DType element_type(const HeaderParser& parser, std::string_view descr) {
               "numpy.ascontiguousarray(x, dtype=\"<i4\") before saving");
 }
 
-/// Bytes of the elements; the product of the lengths may not overflow even where one of them is 0.
-size_t data_bytes(const HeaderParser& parser, const Shape& shape, DType dtype) {
-  int64_t bytes = static_cast<int64_t>(size_of(dtype));
-  bool empty = false;
-  for (int axis = 0; axis < shape.rank(); ++axis) {
-    empty = empty || shape[axis] == 0;
-    if (__builtin_mul_overflow(bytes, std::max<int64_t>(shape[axis], 1), &bytes)) {
-      parser.fail("shape", shape.text(), "fewer than 2^63 bytes in all");
-    }
-  }
-  return empty ? 0 : static_cast<size_t>(bytes);
-}
-
 uint32_t little_endian(std::span<const std::byte> bytes) {
   uint32_t value = 0;
   for (auto byte = bytes.rbegin(); byte != bytes.rend(); ++byte) {
@@ -263,8 +203,8 @@ uint32_t little_endian(std::span<const std::byte> bytes) {
   return value;
 }
 
-/// From the first bytes of a file (all of them, or enough for the longest header) and its size.
-Layout parse_layout(std::span<const std::byte> start, size_t file_size, std::string_view name) {
+/// Bytes of magic, version, header length and header; of the first bytes of a file.
+size_t header_end(std::string_view name, std::span<const std::byte> start, uint64_t file_size) {
   const std::string_view text(reinterpret_cast<const char*>(start.data()), start.size());
   HEDDLE_CHECK(text.substr(0, kMagic.size()) == kMagic, "npy: ", name, ": magic: found ",
                quoted(text.substr(0, kMagic.size())), "; expected ", quoted(kMagic),
@@ -280,21 +220,28 @@ Layout parse_layout(std::span<const std::byte> start, size_t file_size, std::str
   const size_t header = little_endian(start.subspan(8, preamble - 8));
   HEDDLE_CHECK(header <= kLongestHeader, "npy: ", name, ": header length: found ", header,
                "; expected at most ", kLongestHeader);
-  HEDDLE_CHECK(header <= start.size() - preamble, "npy: ", name, ": header length: found ", header,
-               "; expected at most the ", start.size() - preamble, " bytes that follow");
+  HEDDLE_CHECK(header <= file_size - preamble, "npy: ", name, ": header length: found ", header,
+               "; expected at most the ", file_size - preamble, " bytes that follow");
+  return preamble + header;
+}
 
-  HeaderParser parser(name, text.substr(preamble, header));
+/// From the text of the header and the bytes of the whole array's file.
+NpyLayout parse_header(std::string_view name, std::string_view header, size_t end,
+                       uint64_t file_size) {
+  HeaderParser parser(name, header);
   const HeaderParser::Fields fields = parser.parse();
-  Layout layout;
+  NpyLayout layout;
   layout.shape = *fields.shape;
   layout.dtype = element_type(parser, *fields.descr);
   layout.is_bool = fields.descr->ends_with("b1");
   HEDDLE_CHECK(!*fields.fortran_order || layout.shape.rank() < 2, "npy: ", name,
                ": fortran_order: found True for shape ", layout.shape.text(),
                "; expected False. Hint: save numpy.ascontiguousarray(x)");
-  layout.data_offset = preamble + header;
-  layout.data_bytes = data_bytes(parser, layout.shape, layout.dtype);
-  const size_t left = file_size - layout.data_offset;
+  const std::optional<uint64_t> bytes = checked_bytes(layout.shape, layout.dtype);
+  if (!bytes) parser.fail("shape", layout.shape.text(), "fewer than 2^63 bytes in all");
+  layout.data_offset = end;
+  layout.data_bytes = *bytes;
+  const uint64_t left = file_size - end;
   HEDDLE_CHECK(left == layout.data_bytes, "npy: ", name, ": data: found ", left,
                " bytes after the header; expected ", layout.data_bytes, " for ",
                name_of(layout.dtype), " ", layout.shape.text(),
@@ -302,82 +249,44 @@ Layout parse_layout(std::span<const std::byte> start, size_t file_size, std::str
   return layout;
 }
 
-void check_bools(const Tensor& tensor, const Layout& layout, std::string_view name) {
+}  // namespace
+
+NpyLayout read_npy_layout(const Source& source, uint64_t begin, uint64_t size,
+                          std::string_view name) {
+  std::vector<std::byte> start(std::min<uint64_t>(size, kUsualHeader));
+  source.read(start.data(), start.size(), begin);
+  const size_t end = header_end(name, start, size);
+  if (end > start.size()) {
+    start.resize(end);
+    source.read(start.data(), start.size(), begin);
+  }
+  const size_t preamble = std::to_integer<int>(start[6]) == 1 ? 10 : 12;
+  const std::string_view text(reinterpret_cast<const char*>(start.data()), end);
+  NpyLayout layout = parse_header(name, text.substr(preamble), end, size);
+  layout.data_offset += begin;
+  return layout;
+}
+
+void check_npy_elements(const Tensor& tensor, const NpyLayout& layout, std::string_view name) {
   if (!layout.is_bool) return;
   const auto* data = static_cast<const uint8_t*>(tensor.raw());
   const auto* end = data + layout.data_bytes;
   const auto* bad = std::find_if(data, end, [](uint8_t value) { return value > 1; });
   HEDDLE_CHECK(bad == end, "npy: ", name, ": data: found ", int{*bad}, " in a bool at offset ",
-               layout.data_offset + static_cast<size_t>(bad - data), "; expected 0 or 1");
+               layout.data_offset + static_cast<uint64_t>(bad - data), "; expected 0 or 1");
 }
 
-/// A file descriptor that closes itself.
-class File {
- public:
-  /// Without waiting, so that a pipe without a writer cannot hold the caller.
-  explicit File(const std::string& path)
-      : name_(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) {
-    HEDDLE_CHECK(fd_ >= 0, "npy: ", name_,
-                 ": cannot be opened: ", std::generic_category().message(errno));
-  }
-  ~File() { ::close(fd_); }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-
-  size_t size() const {
-    struct stat status {};
-    HEDDLE_CHECK(::fstat(fd_, &status) == 0, "npy: ", name_, ": ",
-                 std::generic_category().message(errno));
-    HEDDLE_CHECK(S_ISREG(status.st_mode), "npy: ", name_, ": found ",
-                 S_ISDIR(status.st_mode)    ? "a directory"
-                 : S_ISFIFO(status.st_mode) ? "a pipe"
-                                            : "a device or socket",
-                 "; expected a regular file");
-    return static_cast<size_t>(status.st_size);
-  }
-
-  void read(void* target, size_t bytes, size_t offset) const {
-    auto* at = static_cast<std::byte*>(target);
-    while (bytes > 0) {
-      const ssize_t got = ::pread(fd_, at, bytes, static_cast<off_t>(offset));
-      if (got < 0 && errno == EINTR) continue;
-      HEDDLE_CHECK(got >= 0, "npy: ", name_,
-                   ": cannot be read: ", std::generic_category().message(errno));
-      HEDDLE_CHECK(got > 0, "npy: ", name_, ": found its end at offset ", offset, "; expected ",
-                   bytes, " bytes more (was it changed while it was read?)");
-      at += got;
-      offset += static_cast<size_t>(got);
-      bytes -= static_cast<size_t>(got);
-    }
-  }
-
- private:
-  std::string name_;
-  int fd_;
-};
-
-}  // namespace
-
-Tensor read_npy(const std::string& path) {
-  const File file(path);
-  const size_t size = file.size();
-  std::vector<std::byte> start(std::min(size, kLongestPreamble + kLongestHeader));
-  file.read(start.data(), start.size(), 0);
-  const Layout layout = parse_layout(start, size, path);
-  Tensor tensor = Tensor::empty(layout.shape, layout.dtype);
-  file.read(tensor.raw(), layout.data_bytes, layout.data_offset);
-  check_bools(tensor, layout, path);
+Tensor read_npy(const Source& source) {
+  const NpyLayout layout = read_npy_layout(source, 0, source.size(), source.name());
+  Tensor tensor = read_tensor(source, layout.shape, layout.dtype, layout.data_offset);
+  check_npy_elements(tensor, layout, source.name());
   return tensor;
 }
+
+Tensor read_npy(const std::string& path) { return read_npy(Source(path)); }
 
 Tensor parse_npy(std::span<const std::byte> bytes, std::string_view name) {
-  const Layout layout = parse_layout(bytes, bytes.size(), name);
-  Tensor tensor = Tensor::empty(layout.shape, layout.dtype);
-  if (layout.data_bytes > 0) {
-    std::memcpy(tensor.raw(), bytes.data() + layout.data_offset, layout.data_bytes);
-  }
-  check_bools(tensor, layout, name);
-  return tensor;
+  return read_npy(Source(bytes, std::string(name)));
 }
 
 }  // namespace heddle::io

@@ -34,6 +34,34 @@ Tensor pack(const std::vector<const ColumnMask*>& masks) {
   return packed;
 }
 
+/// Where a plan of this shape lies in `memory`, i32 [plan_size]; size alone when that is null.
+cuda::TileBits place(const cuda::DeviceColumns& columns, const TilePlan& plan, int32_t* memory) {
+  const int32_t query_tiles = (columns.query_length - 1) / plan.shape.rows + 1;
+  const int32_t key_tiles = (columns.key_length - 1) / plan.shape.keys + 1;
+  const bool by_query = plan.axis == cuda::TileAxis::query;
+  cuda::TileBits bits{};
+  bits.tiles = by_query ? query_tiles : key_tiles;
+  bits.words_per_tile = ((by_query ? key_tiles : query_tiles) - 1) / 32 + 1;
+  bits.rows = plan.shape.rows;
+  bits.keys = plan.shape.keys;
+  const int64_t lists = int64_t{columns.batches} * columns.heads * bits.tiles;
+  HEDDLE_CHECK(lists * bits.words_per_tile < (int64_t{1} << 31), "device mask: ", lists,
+               " tiles need more than 2^31 words of bits; expected fewer. Hint: shorter sequences");
+  if (memory == nullptr) return bits;
+  bits.words = reinterpret_cast<cuda::TileWord*>(memory);
+  bits.counts = memory + lists * 2 * bits.words_per_tile;
+  bits.order = bits.counts + lists;
+  return bits;
+}
+
+int64_t plan_size(const cuda::DeviceColumns& columns, const cuda::TileBits& bits) {
+  return int64_t{columns.batches} * columns.heads * bits.tiles * (2 * bits.words_per_tile + 2);
+}
+
+int64_t bounds_size(const cuda::DeviceColumns& columns) {
+  return int64_t{columns.batches} * columns.heads * columns.key_length * 4;
+}
+
 }  // namespace
 
 DeviceMask::DeviceMask(const ColumnMask& mask, cuda::Context& context)
@@ -50,40 +78,60 @@ DeviceMask::DeviceMask(const std::vector<const ColumnMask*>& masks, cuda::Contex
 DeviceMask::DeviceMask(const cuda::DeviceColumns& columns, cuda::Context& context)
     : context_(&context), columns_(columns) {}
 
+DeviceMask::DeviceMask(const cuda::DeviceColumns& columns, std::span<const TilePlan> plans,
+                       const Tensor& memory, cuda::Context& context)
+    : context_(&context), columns_(columns) {
+  auto* at = memory.data<int32_t>();
+  int64_t left = memory.elements() - bounds_size(columns);
+  HEDDLE_CHECK(memory.is_contiguous() && left >= 0, "device mask: memory is ",
+               memory.shape().text(), "; expected ", bounds_size(columns), " or more without gaps");
+  columns_.bounds = reinterpret_cast<const cuda::ColumnBounds*>(at);
+  at += bounds_size(columns);
+  for (const TilePlan& plan : plans) {
+    const cuda::TileBits bits = place(columns, plan, at);
+    const int64_t size = plan_size(columns, bits);
+    if (size > left) break;
+    plans_.push_back(std::make_unique<Plan>(Plan{plan.axis, bits, {}}));
+    at += size;
+    left -= size;
+  }
+}
+
+int64_t DeviceMask::memory_size(const cuda::DeviceColumns& columns,
+                                std::span<const TilePlan> plans) {
+  int64_t size = bounds_size(columns);
+  for (const TilePlan& plan : plans) size += plan_size(columns, place(columns, plan, nullptr));
+  return size;
+}
+
+void DeviceMask::import(const cuda::StartendColumns& from) {
+  auto* const bounds = const_cast<cuda::ColumnBounds*>(columns_.bounds);
+  HEDDLE_CUDA_CHECK(cuda::launch_import(from, columns_, bounds, context_->stream()));
+  for (const auto& plan : plans_) {
+    HEDDLE_CUDA_CHECK(cuda::launch_plan(columns_, plan->axis, plan->bits, context_->stream()));
+  }
+}
+
 const cuda::TileBits& DeviceMask::tiles(cuda::TileAxis axis, TileShape shape) {
   for (const auto& plan : plans_) {
     if (plan->axis == axis && plan->bits.rows == shape.rows && plan->bits.keys == shape.keys) {
       return plan->bits;
     }
   }
-  const int32_t query_tiles = (columns_.query_length - 1) / shape.rows + 1;
-  const int32_t key_tiles = (columns_.key_length - 1) / shape.keys + 1;
-  const bool by_query = axis == cuda::TileAxis::query;
+  const TilePlan wanted{axis, shape};
+  const int64_t size = plan_size(columns_, place(columns_, wanted, nullptr));
   auto plan = std::make_unique<Plan>();
   plan->axis = axis;
-  cuda::TileBits& bits = plan->bits;
-  bits.tiles = by_query ? query_tiles : key_tiles;
-  bits.words_per_tile = ((by_query ? key_tiles : query_tiles) - 1) / 32 + 1;
-  bits.rows = shape.rows;
-  bits.keys = shape.keys;
-
-  const int64_t lists = int64_t{columns_.batches} * columns_.heads * bits.tiles;
-  HEDDLE_CHECK(lists * bits.words_per_tile < (int64_t{1} << 31), "device mask: ", lists,
-               " tiles need more than 2^31 words of bits; expected fewer. Hint: shorter sequences");
-  plan->memory =
-      Tensor::empty({lists * (2 * bits.words_per_tile + 2)}, DType::i32, context_->memory());
-  auto* memory = plan->memory.data<int32_t>();
-  bits.words = reinterpret_cast<cuda::TileWord*>(memory);
-  bits.counts = memory + lists * 2 * bits.words_per_tile;
-  bits.order = bits.counts + lists;
-  HEDDLE_CUDA_CHECK(cuda::launch_plan(columns_, axis, bits, context_->stream()));
+  plan->memory = Tensor::empty({size}, DType::i32, context_->memory());
+  plan->bits = place(columns_, wanted, plan->memory.data<int32_t>());
+  HEDDLE_CUDA_CHECK(cuda::launch_plan(columns_, axis, plan->bits, context_->stream()));
   plans_.push_back(std::move(plan));
   return plans_.back()->bits;
 }
 
 int64_t DeviceMask::bytes() const {
   int64_t bytes = bounds_.defined() ? bounds_.elements() * 4 : 0;
-  for (const auto& plan : plans_) bytes += plan->memory.elements() * 4;
+  for (const auto& plan : plans_) bytes += plan_size(columns_, plan->bits) * 4;
   return bytes;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "heddle/mask/cuda/launch.h"
@@ -12,6 +13,12 @@
 #include "heddle/tensor/cuda.h"
 
 namespace heddle {
+
+/// A plan that kernels ask for: one axis in tiles of one shape.
+struct TilePlan {
+  cuda::TileAxis axis;
+  TileShape shape;
+};
 
 class DeviceMask {
  public:
@@ -23,6 +30,17 @@ class DeviceMask {
 
   /// `bounds` and the rest as they are, already on the GPU; the memory is the caller's.
   DeviceMask(const cuda::DeviceColumns& columns, cuda::Context& context);
+
+  /// A mask of the shape of `columns` whose bounds and first plans lie in the caller's memory, i32,
+  /// as many as fit there. `import` fills it, or another DeviceMask has done so.
+  DeviceMask(const cuda::DeviceColumns& columns, std::span<const TilePlan> plans,
+             const Tensor& memory, cuda::Context& context);
+
+  /// Elements of the memory that holds the bounds and all of the plans.
+  static int64_t memory_size(const cuda::DeviceColumns& columns, std::span<const TilePlan> plans);
+
+  /// Makes bounds and plans from FlashMask's columns on the GPU.
+  void import(const cuda::StartendColumns& from);
 
   const cuda::DeviceColumns& columns() const { return columns_; }
 

@@ -13,6 +13,12 @@ DeviceMask::DeviceMask(const cuda::DeviceColumns& columns, cuda::Context& contex
   static_cast<void>(context_);
 }
 
+DeviceMask::DeviceMask(const cuda::DeviceColumns& columns, std::span<const TilePlan>, const Tensor&,
+                       cuda::Context& context)
+    : DeviceMask(columns, context) {}
+
+int64_t DeviceMask::memory_size(const cuda::DeviceColumns&, std::span<const TilePlan>) { return 0; }
+void DeviceMask::import(const cuda::StartendColumns&) {}
 const cuda::TileBits& DeviceMask::tiles(cuda::TileAxis, TileShape) { return plans_.back()->bits; }
 int64_t DeviceMask::bytes() const { return 0; }
 

@@ -11,21 +11,6 @@ namespace heddle::cuda {
 
 namespace {
 
-/// Makes a device current for a scope.
-class DeviceGuard {
- public:
-  explicit DeviceGuard(int device) {
-    HEDDLE_CUDA_CHECK(cudaGetDevice(&before_));
-    if (device != before_) HEDDLE_CUDA_CHECK(cudaSetDevice(device));
-  }
-  ~DeviceGuard() { cudaSetDevice(before_); }
-  DeviceGuard(const DeviceGuard&) = delete;
-  DeviceGuard& operator=(const DeviceGuard&) = delete;
-
- private:
-  int before_ = 0;
-};
-
 /// Sizes are rounded up to one of eight steps an octave, so that nearly equal ones share a list and
 /// at most an eighth is wasted.
 size_t rounded(size_t bytes) {
@@ -75,6 +60,8 @@ void check(int status, const char* what) {
                           cudaGetErrorString(error)));
 }
 
+bool is_built() { return true; }
+
 int device_count() {
   int count = 0;
   return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
@@ -87,6 +74,20 @@ int compute_capability(int device) {
 
 size_t shared_memory_per_block(int device) {
   return static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+}
+
+DeviceGuard::DeviceGuard(int device) {
+  HEDDLE_CUDA_CHECK(cudaGetDevice(&before_));
+  if (device != before_) HEDDLE_CUDA_CHECK(cudaSetDevice(device));
+}
+
+DeviceGuard::~DeviceGuard() { cudaSetDevice(before_); }
+
+uint64_t capture_of(StreamHandle stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  unsigned long long id = 0;
+  HEDDLE_CUDA_CHECK(cudaStreamGetCaptureInfo(stream, &status, &id));
+  return status == cudaStreamCaptureStatusActive ? id : 0;
 }
 
 struct CachingAllocator::State {
@@ -178,16 +179,24 @@ Allocator& pinned_allocator() {
   return allocator;
 }
 
-Context::Context(int device) : device_(device), owns_stream_(true), memory_(device) {
+Context::Context(int device)
+    : device_(device), owns_stream_(true), own_memory_(device), memory_(&*own_memory_) {
   const DeviceGuard guard(device);
   HEDDLE_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
 }
 
 Context::Context(int device, StreamHandle stream)
-    : device_(device), owns_stream_(false), stream_(stream), memory_(device) {}
+    : device_(device),
+      owns_stream_(false),
+      stream_(stream),
+      own_memory_(device),
+      memory_(&*own_memory_) {}
+
+Context::Context(int device, StreamHandle stream, Allocator& memory)
+    : device_(device), owns_stream_(false), stream_(stream), memory_(&memory) {}
 
 Context::~Context() {
-  cudaStreamSynchronize(stream_);
+  if (own_memory_) cudaStreamSynchronize(stream_);
   if (owns_stream_) cudaStreamDestroy(stream_);
 }
 

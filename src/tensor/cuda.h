@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "heddle/base/error.h"
 #include "heddle/tensor/buffer.h"
@@ -23,6 +25,9 @@ using StreamHandle = CUstream_st*;  ///< the same as cudaStream_t; null is the d
 /// Throws with CUDA's own text for the error unless `status` (a cudaError_t) is success.
 void check(int status, const char* what);
 
+/// Whether this build has kernels for GPUs.
+bool is_built();
+
 /// GPUs that can be used; 0 without a driver.
 int device_count();
 
@@ -31,6 +36,21 @@ int compute_capability(int device);
 
 /// Shared memory that one block may ask for.
 size_t shared_memory_per_block(int device);
+
+/// Makes a GPU current for a scope.
+class DeviceGuard {
+ public:
+  explicit DeviceGuard(int device);
+  ~DeviceGuard();
+  DeviceGuard(const DeviceGuard&) = delete;
+  DeviceGuard& operator=(const DeviceGuard&) = delete;
+
+ private:
+  int before_ = 0;
+};
+
+/// Names the capture into a CUDA graph that a stream is in; 0: it is in none.
+uint64_t capture_of(StreamHandle stream);
 
 /// A GPU's memory, kept for reuse: a freed buffer goes to a list by size, not back to the driver.
 /// Belongs to one stream, see above. Not for use by several threads at once.
@@ -57,20 +77,26 @@ class Context {
  public:
   explicit Context(int device = 0);          ///< makes a stream of its own
   Context(int device, StreamHandle stream);  ///< works on the caller's stream
+
+  /// … and with the caller's memory, whose buffers may be used again as soon as they are given
+  /// back, on that stream. Never waits for the GPU.
+  Context(int device, StreamHandle stream, Allocator& memory);
+
   ~Context();
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
   Device device() const { return {DeviceType::cuda, device_}; }
   StreamHandle stream() const { return stream_; }
-  CachingAllocator& memory() { return memory_; }
+  Allocator& memory() { return *memory_; }
   void synchronize() const;  ///< returns when all work queued so far is done
 
  private:
   int device_;
   bool owns_stream_;
   StreamHandle stream_ = nullptr;
-  CachingAllocator memory_;
+  std::optional<CachingAllocator> own_memory_;
+  Allocator* memory_;
 };
 
 /// A point in a stream's work, with its time.

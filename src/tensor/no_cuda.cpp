@@ -14,9 +14,14 @@ namespace {
 struct CachingAllocator::State {};
 
 void check(int, const char*) {}
+bool is_built() { return false; }
 int device_count() { return 0; }
 int compute_capability(int) { refuse(); }
 size_t shared_memory_per_block(int) { refuse(); }
+
+DeviceGuard::DeviceGuard(int) { refuse(); }
+DeviceGuard::~DeviceGuard() { static_cast<void>(before_); }
+uint64_t capture_of(StreamHandle) { refuse(); }
 
 CachingAllocator::CachingAllocator(int) { refuse(); }
 CachingAllocator::~CachingAllocator() = default;
@@ -28,7 +33,11 @@ Allocator& pinned_allocator() { refuse(); }
 
 Context::Context(int device) : Context(device, nullptr) {}
 Context::Context(int device, StreamHandle)
-    : device_(device), owns_stream_(false), memory_(device) {}
+    : device_(device), owns_stream_(false), own_memory_(device), memory_(&*own_memory_) {}
+Context::Context(int device, StreamHandle, Allocator& memory)
+    : device_(device), owns_stream_(false), memory_(&memory) {
+  refuse();
+}
 Context::~Context() { static_cast<void>(owns_stream_); }
 void Context::synchronize() const {}
 

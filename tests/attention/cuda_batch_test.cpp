@@ -116,10 +116,8 @@ void expect_same_as_single(int64_t head_dim, bool shared) {
     one.deterministic = true;
     attention::forward(one);  // the same kernels as of the batch
     attention::backward(
-        one,
-        {sequence(heads_first(d_out), b), sequence(heads_first(single.d_q), b),
-         sequence(heads_first(single.d_k), b), sequence(heads_first(single.d_v), b)},
-        "cuda-sm80");
+        one, {sequence(heads_first(d_out), b), sequence(heads_first(single.d_q), b),
+              sequence(heads_first(single.d_k), b), sequence(heads_first(single.d_v), b)});
   }
   const std::string text = str("E ", head_dim, shared ? ", one mask" : ", a mask a sequence");
   EXPECT_EQ(different_bytes(batched.out, single.out), 0) << text;

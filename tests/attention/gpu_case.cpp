@@ -126,7 +126,7 @@ void GpuCase::fill_keys(const std::vector<int64_t>& keys, float number) {
   }
 }
 
-CaseResults GpuCase::run(const std::string& implementation) {
+CaseResults GpuCase::run(const std::string& row) {
   const int64_t rows = mask_.query_length(), keys = mask_.key_length();
   out_ = blank(rows, shape_.heads);
   d_q_ = blank(rows, shape_.heads);
@@ -155,8 +155,8 @@ CaseResults GpuCase::run(const std::string& implementation) {
   gradients.d_q = d_q_.slice(0, 0, rows);
   gradients.d_k = d_k_.slice(0, 0, keys);
   gradients.d_v = d_v_.slice(0, 0, keys);
-  attention::forward(args, implementation);
-  attention::backward(args, gradients, implementation);
+  attention::forward(args, row);
+  attention::backward(args, gradients, row);
   CaseResults results;
   results.out = to_doubles(out_, q_.elements());
   results.lse = to_doubles(lse_, lse_.elements());
@@ -168,6 +168,7 @@ CaseResults GpuCase::run(const std::string& implementation) {
 }
 
 int64_t GpuCase::overwritten() {
+  if (shape_.spare == 0) return 0;
   int64_t count = 0;
   for (const Tensor* tensor : {&out_, &d_q_, &d_k_, &d_v_}) {
     const std::vector<double> all = to_doubles(*tensor, tensor->elements());
@@ -304,19 +305,23 @@ double d_k_floor(const GpuCase& problem) {
 
 }  // namespace
 
-void expect_correct(GpuCase& problem, const std::string& implementation) {
-  const std::string text = problem.text();
-  const CaseResults ours = problem.run(implementation);
-  const CaseResults exact = problem.reference(false), plain = problem.reference(true);
-  constexpr double kFloor = 1e-7;
-  const double d_q_bound = d_q_floor(problem.shape()), d_k_bound = d_k_floor(problem);
-  expect_close("out", ours, exact, plain, &CaseResults::out, problem, kFloor);
-  expect_close("d_q", ours, exact, plain, &CaseResults::d_q, problem, d_q_bound);
-  expect_close("d_k", ours, exact, plain, &CaseResults::d_k, problem, d_k_bound);
-  expect_close("d_v", ours, exact, plain, &CaseResults::d_v, problem, kFloor);
-  if (problem.shape().sinks) {
-    expect_close("d_sinks", ours, exact, plain, &CaseResults::d_sinks, problem, kFloor);
+std::vector<std::string> gpu_rows(const CaseShape& shape) {
+  std::vector<std::string> rows;
+  attention::Args args;
+  args.q = args.k = args.v = args.out =
+      Tensor::empty({1, 1, shape.head_dim}, shape.dtype, gpu().memory());
+  args.deterministic = shape.deterministic;
+  for (const attention::Implementation& row : attention::implementations()) {
+    if (row.name.starts_with("cuda-") && row.applies(args, attention::Pass::backward)) {
+      rows.emplace_back(row.name);
+    }
   }
+  return rows;
+}
+
+namespace {
+
+void expect_lse(const CaseResults& ours, const CaseResults& exact, const std::string& text) {
   double error = 0;
   int64_t blind = 0;
   for (size_t i = 0; i < exact.lse.size(); ++i) {
@@ -330,6 +335,27 @@ void expect_correct(GpuCase& problem, const std::string& implementation) {
   worst()["lse (÷ 2e-5)"] = std::max(worst()["lse (÷ 2e-5)"], error / 2e-5);
   EXPECT_TRUE(error <= 2e-5) << "lse: error " << error << "; " << text;
   EXPECT_EQ(blind, 0) << "lse: not finite in the wrong place; " << text;
+}
+
+}  // namespace
+
+void expect_correct(GpuCase& problem) {
+  constexpr double kFloor = 1e-7;
+  const CaseResults exact = problem.reference(false), plain = problem.reference(true);
+  const double d_q_bound = d_q_floor(problem.shape()), d_k_bound = d_k_floor(problem);
+  for (const std::string& row : gpu_rows(problem.shape())) {
+    SCOPED_TRACE(row);
+    const CaseResults ours = problem.run(row);
+    expect_close("out", ours, exact, plain, &CaseResults::out, problem, kFloor);
+    expect_close("d_q", ours, exact, plain, &CaseResults::d_q, problem, d_q_bound);
+    expect_close("d_k", ours, exact, plain, &CaseResults::d_k, problem, d_k_bound);
+    expect_close("d_v", ours, exact, plain, &CaseResults::d_v, problem, kFloor);
+    if (problem.shape().sinks) {
+      expect_close("d_sinks", ours, exact, plain, &CaseResults::d_sinks, problem, kFloor);
+    }
+    expect_lse(ours, exact, problem.text());
+    EXPECT_EQ(problem.overwritten(), 0) << problem.text();
+  }
 }
 
 std::string worst_so_far() {

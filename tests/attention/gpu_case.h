@@ -41,8 +41,9 @@ class GpuCase {
   void fill_rows(const std::vector<int64_t>& rows, float number);
   void fill_keys(const std::vector<int64_t>& keys, float number);
 
-  /// Runs forward and backward; every result starts as NaN.
-  CaseResults run(const std::string& implementation = {});
+  /// Runs forward and backward by a row of the table, or by the first that applies; every result
+  /// starts as NaN.
+  CaseResults run(const std::string& row = {});
 
   /// Forward and backward of the GPU reference.
   CaseResults reference(bool rounding);
@@ -66,8 +67,11 @@ class GpuCase {
   Tensor out_, lse_, d_q_, d_k_, d_v_, d_sinks_;  // on the GPU, with spare rows
 };
 
-/// Runs a case and checks every result; says what is wrong and goes on.
-void expect_correct(GpuCase& problem, const std::string& implementation = {});
+/// The table's rows for this GPU that compute both passes of such a case.
+std::vector<std::string> gpu_rows(const CaseShape& shape);
+
+/// Runs a case by every row and checks every result; says what is wrong and goes on.
+void expect_correct(GpuCase& problem);
 
 /// Checks one result by the rule; `floor` is what sums in f32 may be off by, 16 bits apart.
 void expect_close(const char* name, const CaseResults& ours, const CaseResults& exact,

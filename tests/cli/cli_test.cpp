@@ -301,6 +301,10 @@ TEST_F(Cli, RefusesWrongUsageWithACodeOfItsOwn) {
   expect_refused("mask causal --length 99999999999999999999", "below 2^63", 104);
 }
 
+TEST_F(Cli, BenchRefusesUnknownDevices) {
+  expect_refused("bench attention --device gpu", "expected cpu or cuda");
+}
+
 TEST_F(Cli, AFullDiskIsAnError) {
   const Outcome outcome = run("mask causal", "2>&1 >/dev/full");
   EXPECT_EQ(outcome.code, 1);

@@ -59,9 +59,7 @@ void backward(const Args& args, const Gradients& gradients, const Kernels& kerne
     const int32_t block = tiles_per_block(key_bytes, plan.key_tiles() * int64_t{8}, 1);
     Crew crew(problem, gradients, kernels, {.queries = 1, .keys = block});
     crew.run(whole, [&](const Item& head, BackwardWorker& worker) {
-      for (int64_t n = 0; n < problem.group(); ++n) {
-        worker.clear_d_q(head.kv_head * problem.group() + n);
-      }
+      worker.clear_unseen_d_q(head.kv_head, plan);
       for (int32_t end = plan.key_tiles(); end > 0; end -= block) {
         const int32_t first = std::max(end - block, 0);
         worker.run_keys({head.kv_head, first, end - first, 0}, plan, true);

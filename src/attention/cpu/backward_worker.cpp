@@ -22,6 +22,12 @@ int64_t key_side_floats(const Problem& problem) {
          (3 * Scratch::padded(problem.head_dim()) + 2 * Scratch::padded(problem.value_dim()));
 }
 
+/// The last key tile of a query tile's list, which is not empty.
+int32_t last_tile(const TileRuns& runs) {
+  const TileRun first = *runs.begin();
+  return first.first + static_cast<int32_t>(first.count) - 1;
+}
+
 }  // namespace
 
 int64_t BackwardWorker::query_side_bytes(const Problem& problem) {
@@ -82,7 +88,12 @@ void BackwardWorker::run_keys(const Item& item, const MaskPlan& plan, bool add_d
       load(queries, item.kv_head * problem_.group() + h, problem_.tile(rising_.tile(), 0));
       const auto [row, key, rows, keys] = queries.place;
       const Tensor& d_q = gradients_.d_q;
-      if (add_d_q) copy_rows(d_q, queries.head, row, rows, key_width_, queries.d_q);
+      const int32_t last_seen = last_tile(plan.runs_of_query_tile(mask_head, rising_.tile()));
+      if (add_d_q && last_seen < item.first + item.count) {
+        std::fill(queries.d_q, queries.d_q + kTile * key_width_, 0.0f);
+      } else if (add_d_q) {
+        copy_rows(d_q, queries.head, row, rows, key_width_, queries.d_q);
+      }
       if (rising_.tile() + 1 < plan.query_tiles()) prefetch_queries(queries.head, row + kTileRows);
       for (int32_t n = item.count - 1; n >= 0; --n) {
         const TileClass tile_class = rising_.on_list(static_cast<size_t>(n));
@@ -129,12 +140,17 @@ void BackwardWorker::run_queries(const Item& item, const MaskPlan& plan) {
   }
 }
 
-void BackwardWorker::clear_d_q(int64_t head) {
+void BackwardWorker::clear_unseen_d_q(int32_t kv_head, const MaskPlan& plan) {
+  const int32_t mask_head = heddle::mask_head(problem_.mask, kv_head);
   float* zeros = query_sides_[0].d_q;
   std::fill(zeros, zeros + kTile * key_width_, 0.0f);
-  for (int32_t row = 0; row < problem_.mask.query_length; row += kTileRows) {
-    const Tile place = problem_.tile(row / kTileRows, 0);
-    store_rows(zeros, key_width_, gradients_.d_q, head, row, place.rows);
+  for (int32_t query_tile = 0; query_tile < plan.query_tiles(); ++query_tile) {
+    if (plan.live_tiles_of_query_tile(mask_head, query_tile) != 0) continue;
+    const Tile place = problem_.tile(query_tile, 0);
+    for (int64_t h = 0; h < problem_.group(); ++h) {
+      const int64_t head = kv_head * problem_.group() + h;
+      store_rows(zeros, key_width_, gradients_.d_q, head, place.row, place.rows);
+    }
   }
 }
 

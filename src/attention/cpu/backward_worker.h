@@ -40,14 +40,16 @@ class BackwardWorker {
                  BlockSize size);
 
   /// d_k and d_v of a block of key tiles, from all query heads of the group. With `add_d_q`, also
-  /// adds these keys' part to d_q in place.
+  /// adds these keys' part to d_q in place; the blocks must then come from last to first, since the
+  /// first that a query tile sees starts its d_q.
   void run_keys(const Item& item, const MaskPlan& plan, bool add_d_q);
 
   /// d_q of a block of query tiles (members as in forward.cpp). Adds key tiles from last to first,
   /// as run_keys does when its blocks come in that order: d_q has the same bits either way.
   void run_queries(const Item& item, const MaskPlan& plan);
 
-  void clear_d_q(int64_t head);
+  /// Zeros in d_q where no key is seen, which no block reaches.
+  void clear_unseen_d_q(int32_t kv_head, const MaskPlan& plan);
 
   /// −Σ_i exp(sink − lse[i]) · delta[i] over the rows that see something.
   float d_sink(int64_t head);

@@ -57,7 +57,8 @@ struct Layout {
                            : std::min<int64_t>(kTileRows / rows, problem.group())),
         tiles((problem.group() + heads_per_tile - 1) / heads_per_tile) {
     const int tile_rows = static_cast<int>(heads_per_tile) * rows;
-    const int panel = kernels.panel(tile_rows);
+    few_rows = tile_rows <= kFewRows;
+    const int panel = few_rows ? 1 : kernels.panel(tile_rows);
     padded_rows = (tile_rows + panel - 1) / panel * panel;
     tile_floats = padded_rows * (2 + int64_t{problem.value_dim()});
     // More parts than 64, or than fit 1 MB of partial results, would not pay for themselves.
@@ -66,11 +67,14 @@ struct Layout {
     parts = std::clamp<int64_t>(kPartFloats / part_floats, 1, kParts);
   }
 
+  static constexpr int kFewRows = 4;  // more fill the lanes of panels well enough
+
   int rows;  // Tq
   int64_t heads_per_tile;
   int64_t tiles;  // of one key/value head
+  bool few_rows;  // q and out of a tile lie row by row, else in panels
   int64_t padded_rows;
-  int64_t tile_floats;  // max [rows], sum [rows], out [rows, Ev] in panels
+  int64_t tile_floats;  // max [rows], sum [rows], out [rows, Ev]
   int64_t part_floats;  // tiles of all key/value heads
   int64_t parts;        // of the keys
 };
@@ -112,13 +116,7 @@ class DecodeWorker {
       }
     }
     for (const KeyBlock& block : blocks) {
-      for (int64_t head = begin; head < end; ++head) {
-        const auto mask_head = static_cast<size_t>(problem_.mask_head(head * problem_.group()));
-        const TileClass tile_class = block.classes[mask_head];
-        if (tile_class == TileClass::skip) continue;
-        float* its_memory = memory + head * layout_.tiles * layout_.tile_floats;
-        add_block(head, block.tile, tile_class == TileClass::full, its_memory);
-      }
+      for (int64_t head = begin; head < end; ++head) add_block(head, block, memory);
     }
   }
 
@@ -142,41 +140,61 @@ class DecodeWorker {
       copy_rows(problem_.args.q, first + h, 0, layout_.rows, head_dim_, to);
     }
     const int count = static_cast<int>(heads) * layout_.rows;
-    kernels_.pack({rows_, head_dim_, count, head_dim_}, problem_.rule(first).factor,
-                  packed_queries(kv_head, tile));
+    const float factor = problem_.rule(first).factor;
+    float* packed = packed_queries(kv_head, tile);
+    if (layout_.few_rows) {
+      std::transform(rows_, rows_ + count * head_dim_, packed, [&](float x) { return x * factor; });
+    } else {
+      kernels_.pack({rows_, head_dim_, count, head_dim_}, factor, packed);
+    }
   }
 
-  void add_block(int64_t kv_head, int32_t key_tile, bool full, float* memory) {
-    const Tile place = problem_.tile(0, key_tile);
-    const Rows k = read_rows(problem_.args.k, kv_head, place.key, place.keys, k_);
-    const Rows v = read_rows(problem_.args.v, kv_head, place.key, place.keys, v_);
+  /// Keys or values; for few rows f32 as they lie, since asking for them ahead costs more than it
+  /// saves.
+  Rows rows_of(const Tensor& tensor, int64_t kv_head, const Tile& place, float* buffer) const {
+    if (tensor.dtype() == DType::f32 && layout_.few_rows) {
+      const int64_t at = place.key * tensor.stride(0) + kv_head * tensor.stride(1);
+      return {tensor.data<float>() + at, tensor.stride(0), place.keys,
+              static_cast<int>(tensor.dim(2))};
+    }
+    return read_rows(tensor, kv_head, place.key, place.keys, buffer);
+  }
+
+  void add_block(int64_t kv_head, const KeyBlock& block, float* memory) {
+    const int32_t mask_head = problem_.mask_head(kv_head * problem_.group());
+    const TileClass tile_class = block.classes[static_cast<size_t>(mask_head)];
+    if (tile_class == TileClass::skip) return;
+    const bool full = tile_class == TileClass::full;
+    const Tile place = problem_.tile(0, block.tile);
+    const Rows k = rows_of(problem_.args.k, kv_head, place, k_);
+    const Rows v = rows_of(problem_.args.v, kv_head, place, v_);
     bool careful = false;
     if (!full) {
-      const auto mask_head = problem_.mask_head(kv_head * problem_.group());
       visible_rows_of_keys(problem_.mask, mask_head, place, words_);
       for (uint64_t& word : words_) word = repeated(word);
       careful = !all_finite(v);
     }
     for (int64_t n = 0; n < layout_.tiles; ++n) {
-      const Partial partial(memory + n * layout_.tile_floats, layout_);
-      kernels_.forward({.q = packed_queries(kv_head, n),
-                        .k = k.data,
-                        .v = v.data,
-                        .k_stride = k.stride,
-                        .v_stride = v.stride,
-                        .visible = full ? nullptr : words_.data(),
-                        .rows = static_cast<int>(heads_of(n)) * layout_.rows,
-                        .keys = place.keys,
-                        .head_dim = head_dim_,
-                        .value_dim = value_dim_,
-                        .distance = problem_.mask.offset - place.key,
-                        .trim = true,
-                        .careful = careful,
-                        .rule = problem_.rule(first_head(kv_head, n)),
-                        .weights = weights_,
-                        .max = partial.max,
-                        .sum = partial.sum,
-                        .out = partial.out});
+      const Partial partial(memory + (kv_head * layout_.tiles + n) * layout_.tile_floats, layout_);
+      const auto add = layout_.few_rows ? kernels_.few_rows : kernels_.forward;
+      add({.q = packed_queries(kv_head, n),
+           .k = k.data,
+           .v = v.data,
+           .k_stride = k.stride,
+           .v_stride = v.stride,
+           .visible = full ? nullptr : words_.data(),
+           .rows = static_cast<int>(heads_of(n)) * layout_.rows,
+           .keys = place.keys,
+           .head_dim = head_dim_,
+           .value_dim = value_dim_,
+           .distance = problem_.mask.offset - place.key,
+           .trim = true,
+           .careful = careful,
+           .rule = problem_.rule(first_head(kv_head, n)),
+           .weights = weights_,
+           .max = partial.max,
+           .sum = partial.sum,
+           .out = partial.out});
     }
   }
 
@@ -196,7 +214,7 @@ class DecodeWorker {
   float* k_;        // [64, E]
   float* v_;        // [64, Ev]
   float* weights_;  // [64, panel]
-  float* q_;        // [K, tiles, rows, E] in panels; the rest of the memory
+  float* q_;        // [K, tiles, rows, E]; the rest of the memory
   Words words_;
 };
 
@@ -209,7 +227,7 @@ void join_row(const Problem& problem, const Kernels& kernels, const Layout& layo
   const int64_t heads_here = std::min(
       layout.heads_per_tile,
       problem.group() - head % problem.group() / layout.heads_per_tile * layout.heads_per_tile);
-  const int panel = kernels.panel(static_cast<int>(heads_here) * layout.rows);
+  const int panel = layout.few_rows ? 1 : kernels.panel(static_cast<int>(heads_here) * layout.rows);
   const int64_t at = in_tile / panel * panel * value_dim + in_tile % panel;
 
   constexpr double kNone = -std::numeric_limits<double>::infinity();

@@ -84,6 +84,8 @@ struct Kernels {
   void (*dot_rows)(const Rows& a, const Rows& b, float* dots);  ///< dots[i] = a[i]·b[i]
   void (*forward)(const ForwardTile& tile);
   void (*backward)(const BackwardTile& tile);
+  /// As forward, but q and out lie row by row, and weights is scratch [rows, 64].
+  void (*few_rows)(const ForwardTile& tile);
 
   /// Rows of a panel: one vector when that holds them all, else two.
   int panel(int rows) const { return rows <= lanes ? lanes : 2 * lanes; }

@@ -79,22 +79,36 @@ void unpack(const float* panels, const float* factors, int count, int width, flo
   }
 }
 
+/// Adds up in the order of the products in gemm.h: where out is the value of the one key that a row
+/// sees, d_out·v − out·d_out is then 0, and so are the gradients.
 template <typename V>
 void dot_rows(const Rows& a, const Rows& b, float* dots) {
-  for (int i = 0; i < a.count; ++i) {
-    const float* left = a.data + i * a.stride;
-    const float* right = b.data + i * b.stride;
-    typename V::Vec sums = V::set(0.0f);
-    int e = 0;
-    for (; e + V::kLanes <= a.width; e += V::kLanes) {
-      sums = V::fma(V::load(left + e), V::load(right + e), sums);
+  using Vec = typename V::Vec;
+  constexpr int kLanes = V::kLanes;
+  const int whole = a.width / kLanes * kLanes;
+  for (int first = 0; first < a.count; first += kLanes) {
+    const int count = a.count - first < kLanes ? a.count - first : kLanes;
+    const float* left = a.data + first * a.stride;
+    const float* right = b.data + first * b.stride;
+    Vec sums = V::set(0.0f);
+    for (int e = 0; e < whole; e += kLanes) {
+      Vec lefts[kLanes], rights[kLanes];
+      for (int i = 0; i < kLanes; ++i) {
+        lefts[i] = i < count ? V::load(left + i * a.stride + e) : V::set(0.0f);
+        rights[i] = i < count ? V::load(right + i * b.stride + e) : V::set(0.0f);
+      }
+      transpose<V>(lefts);
+      transpose<V>(rights);
+      for (int i = 0; i < kLanes; ++i) sums = V::fma(lefts[i], rights[i], sums);
     }
-    float sum = 0;
-    for (; e < a.width; ++e) sum += left[e] * right[e];
-    float lanes[V::kLanes];
+    float lanes[kLanes];
     V::store(lanes, sums);
-    for (const float lane : lanes) sum += lane;
-    dots[i] = sum;
+    for (int i = 0; i < count; ++i) {
+      for (int e = whole; e < a.width; ++e) {
+        lanes[i] = V::fma(left[i * a.stride + e], right[i * b.stride + e], lanes[i]);
+      }
+      dots[first + i] = lanes[i];
+    }
   }
 }
 

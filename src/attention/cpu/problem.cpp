@@ -166,6 +166,9 @@ RowEnd end_row(double max, double sum, double sink) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   if (sum == 0) return {0, static_cast<float>(-kInfinity)};  // its largest weight would be 1
   const double log_sum = max + std::log2(sum);
+  if (sink == -kInfinity) {
+    return {static_cast<float>(1 / sum), static_cast<float>(log_sum * std::numbers::ln2)};
+  }
   const double larger = std::max(log_sum, sink), smaller = std::min(log_sum, sink);
   const double total = larger + std::log2(1 + std::exp2(smaller - larger));
   return {static_cast<float>(std::exp2(max - total)),

@@ -53,6 +53,8 @@ Problem problem_of(const BatchArgs& args) {
   return problem;
 }
 
+bool uses_sm90(Device device, int as) { return (as == 0 || as == 90) && sm90::runs_on(device); }
+
 }  // namespace
 
 bool is_aligned(const Tensor& tensor) {
@@ -177,8 +179,33 @@ MaskOnDevice::MaskOnDevice(const Args& args) {
   mask_ = args.device_mask != nullptr ? args.device_mask : &*own_;
 }
 
+SharedMemory shared_memory_of(Device device, int as) {
+  if (as != 0) return shared_memory_by_capability(as);
+  const auto bytes = heddle::cuda::shared_memory_per_block(device.index);
+  return shared_memory_class(static_cast<int64_t>(bytes));
+}
+
+std::vector<TilePlan> tile_plans(Device device, int head_dim, bool with_backward,
+                                 bool deterministic, int compute_capability) {
+  using heddle::cuda::TileAxis;
+  const SharedMemory memory = shared_memory_of(device, compute_capability);
+  const auto plan = [&](TileAxis axis, int family, Direction direction) -> TilePlan {
+    const Tile shape = tile(family, padded_head_dim(head_dim), direction, memory);
+    return {axis, {shape.rows, shape.keys}};
+  };
+  const bool is_90 = uses_sm90(device, compute_capability);
+  std::vector<TilePlan> plans{plan(TileAxis::query, is_90 ? 90 : 80, Direction::forward)};
+  const int backward_family =
+      is_90 && sm90::has_backward(device, head_dim, deterministic) ? 90 : 80;
+  if (with_backward) plans.push_back(plan(TileAxis::key, backward_family, Direction::backward));
+  if (with_backward && deterministic && backward_family == 80) {
+    plans.push_back(plan(TileAxis::query, 80, Direction::query_gradient));
+  }
+  return plans;
+}
+
 void forward(const BatchArgs& args) {
-  if (args.context != nullptr && sm90::runs_on(args.context->device())) {
+  if (uses_sm90(args.q.device(), args.compute_capability)) {
     sm90::forward(args);
   } else {
     sm80::forward(args);
@@ -186,7 +213,13 @@ void forward(const BatchArgs& args) {
 }
 
 void backward(const BatchArgs& args, const Gradients& gradients) {
-  sm80::backward(args, gradients);
+  const Device device = args.q.device();
+  if (uses_sm90(device, args.compute_capability) &&
+      sm90::has_backward(device, args.q.dim(3), args.deterministic)) {
+    sm90::backward(args, gradients);
+  } else {
+    sm80::backward(args, gradients);
+  }
 }
 
 }  // namespace heddle::attention::cuda

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "heddle/attention/attention.h"
 #include "heddle/attention/cuda/launch.h"
+#include "heddle/attention/cuda/tiles.h"
 #include "heddle/mask/device_mask.h"
 
 namespace heddle::attention::cuda {
@@ -25,6 +27,7 @@ struct BatchArgs {
   Tensor sinks{};
   Tensor alibi_slopes{};
   bool deterministic = false;
+  int compute_capability = 0;  ///< kernels and tiles of another GPU, as 86; 0: of the one it is
 };
 
 /// Computes out and lse by the fastest kernels for the GPU: bf16 or fp16, E a multiple of 8 up to
@@ -33,6 +36,10 @@ void forward(const BatchArgs& args);
 
 /// Overwrites the gradients, [B, …] as well (d_sinks: [H]).
 void backward(const BatchArgs& args, const Gradients& gradients);
+
+/// The plans that forward, and backward if so, will ask a mask for, forward's first.
+std::vector<TilePlan> tile_plans(Device device, int head_dim, bool with_backward,
+                                 bool deterministic, int compute_capability = 0);
 
 /// Throws unless kernels can run on these tensors; says what was found.
 void check(const BatchArgs& args);
@@ -69,8 +76,13 @@ void backward(const BatchArgs& args, const Gradients& gradients);
 
 namespace sm90 {
 bool runs_on(Device device);
+bool has_backward(Device device, int64_t head_dim, bool deterministic);
 void forward(const BatchArgs& args);
+void backward(const BatchArgs& args, const Gradients& gradients);
 }  // namespace sm90
+
+/// What a block of kernels of family 80 may have, on the GPU or on one of compute capability `as`.
+SharedMemory shared_memory_of(Device device, int as);
 
 /// True when kernels can load the tensor's rows 16 bytes at a time; [T, heads, E] or [B, …].
 bool is_aligned(const Tensor& tensor);

@@ -6,9 +6,10 @@
 
 namespace heddle::attention::cuda {
 
-/// As below, on compute capability 9.0 alone; forward.
+/// As below, on compute capability 9.0 alone; the deterministic backward for E up to 128.
 bool sm90_applies(const Args& args, Pass pass);
 void sm90_forward(const Args& args);
+void sm90_backward(const Args& args, const Gradients& gradients);
 
 /// bf16 and fp16 on a GPU from compute capability 8.0 on; E = Ev, a multiple of 8; rows aligned to
 /// 16 bytes.

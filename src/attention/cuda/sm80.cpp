@@ -13,8 +13,7 @@ using heddle::cuda::TileAxis;
 using heddle::cuda::TileBits;
 
 SharedMemory memory_of(const BatchArgs& args) {
-  const auto bytes = heddle::cuda::shared_memory_per_block(args.q.device().index);
-  return shared_memory_class(static_cast<int64_t>(bytes));
+  return shared_memory_of(args.q.device(), args.compute_capability);
 }
 
 const TileBits& plan(const BatchArgs& args, TileAxis axis, Direction direction) {

@@ -17,6 +17,13 @@ constexpr SharedMemory shared_memory_class(int64_t bytes) {
                               : SharedMemory::kb99;
 }
 
+/// The same from a compute capability, major × 10 + minor.
+constexpr SharedMemory shared_memory_by_capability(int compute_capability) {
+  return compute_capability == 90 || compute_capability / 10 == 10 ? SharedMemory::kb227
+         : compute_capability == 80 || compute_capability == 87    ? SharedMemory::kb163
+                                                                   : SharedMemory::kb99;
+}
+
 /// The head dimension that a kernel is compiled for: the next of 64, 128, 256.
 constexpr int padded_head_dim(int head_dim) {
   return head_dim <= 64 ? 64 : head_dim <= 128 ? 128 : 256;
@@ -30,8 +37,8 @@ struct Tile {
   int blocks;  // blocks that should fit a multiprocessor: the register limit
 };
 
-/// Families: 80 (mma.sync), 90 (wgmma: forward only; `warps` are those that multiply). All sizes of
-/// shared memory below are for 16-bit elements.
+/// Families: 80 (mma.sync), 90 (wgmma; `warps` are those that multiply). All sizes of shared memory
+/// below are for 16-bit elements.
 constexpr Tile tile(int family, int head_dim, Direction direction,
                     SharedMemory memory = SharedMemory::kb227) {
   if (family == 90 && direction == Direction::forward) {
@@ -40,6 +47,12 @@ constexpr Tile tile(int family, int head_dim, Direction direction,
     if (head_dim == 64) return {192, 128, 12, 2, 1};  // 118 KB; exponentials need a third
     if (head_dim == 128) return {128, 128, 8, 2, 1};  // 197 KB
     return {128, 64, 8, 2, 1};                        // 195 KB
+  }
+  if (family == 90) {
+    // 64 keys a warpgroup, whose dK and dV stay in registers.
+    if (head_dim == 64) return {128, 128, 8, 2, 1};  // 196 KB
+    if (head_dim == 128) return {64, 128, 8, 2, 1};  // 196 KB
+    return {64, 64, 8, 2, 1};                        // 227 KB; a warpgroup has half of the columns
   }
   if (direction == Direction::forward) {
     // 32 rows a warp: each K and V fragment read from shared memory feeds two multiplications. One

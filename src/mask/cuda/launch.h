@@ -62,7 +62,7 @@ struct TileBits {
 /// Bounds as callers hold them: i32 [sets, key_length, columns], in one of FlashMask's orders.
 struct StartendColumns {
   const int32_t* data;
-  int32_t columns;  // 1: LTS; 2: LTS, LTE (causal) or LTS, UTE; 4: LTS, LTE, UTS, UTE
+  int32_t columns;  // 0: none; 1: LTS; 2: LTS, LTE (causal) or LTS, UTE; 4: LTS, LTE, UTS, UTE
   int64_t stride;   // between the entries of neighbouring keys
   int64_t set_stride;
 };

@@ -178,7 +178,8 @@ __global__ void import_kernel(StartendColumns from, DeviceColumns mask, ColumnBo
   const int* entry = from.data + blockIdx.y * from.set_stride + key * from.stride;
   const int rows = mask.query_length;
   const auto bound = [&](int i) { return min(max(entry[i], 0), rows); };
-  ColumnBounds column{bound(0), rows, 0, 0};
+  ColumnBounds column{rows, rows, 0, 0};
+  if (from.columns == 1 || from.columns == 2) column.lts = bound(0);
   if (from.columns == 2 && mask.causal) column.lte = bound(1);
   if (from.columns == 2 && !mask.causal) column.ute = bound(1);
   if (from.columns == 4) column = {bound(0), bound(1), bound(2), bound(3)};

@@ -27,10 +27,22 @@ template <int kHeadDim>
 cudaError_t launch_backward(const BackwardParams& params, int multiprocessors) {
   const Problem& problem = params.launch.problem;
   const bool options = problem.softcap > 0 || problem.alibi_slopes != nullptr;
-  const auto of_type = [&]<typename Element>(Element) {
-    return options
-               ? launch_backward<BackwardShape<Element, kHeadDim, true>>(params, multiprocessors)
-               : launch_backward<BackwardShape<Element, kHeadDim, false>>(params, multiprocessors);
+  const bool ordered = params.scratch.turns != nullptr;
+  const auto run = [&]<typename Element, bool kOptions>(Element) {
+    if constexpr (kHeadDim == 256) {
+      if (ordered) return cudaErrorNotSupported;
+      return launch_backward<BackwardShape<Element, kHeadDim, kOptions, false>>(params,
+                                                                                multiprocessors);
+    } else {
+      return ordered ? launch_backward<BackwardShape<Element, kHeadDim, kOptions, true>>(
+                           params, multiprocessors)
+                     : launch_backward<BackwardShape<Element, kHeadDim, kOptions, false>>(
+                           params, multiprocessors);
+    }
+  };
+  const auto of_type = [&]<typename Element>(Element element) {
+    return options ? run.template operator()<Element, true>(element)
+                   : run.template operator()<Element, false>(element);
   };
   cudaError_t error = backward_prepare(params);
   if (error == cudaSuccess) error = problem.bf16 ? of_type(__nv_bfloat16{}) : of_type(__half{});

@@ -1,5 +1,5 @@
 // What goes before and after the backward's main kernel, a block a query tile:
-//   prepare: the row terms lse · log2(e) and Δ = Σ_e out · d_out; dQ's sums to zero
+//   prepare: the row terms lse · log2(e) and Δ = Σ_e out · d_out; dQ's sums to zero; the turns
 //   convert: dQ = scale · sums, from the order of the matrix unit's registers to rows of 16 bits
 #include "heddle/attention/cuda/dot.cuh"
 #include "heddle/attention/cuda/sm90/backward.h"
@@ -26,8 +26,9 @@ __global__ void __launch_bounds__(kThreads)
   for (int i = 0; i < kRows * kHeadDim / 4 / kThreads; ++i) {
     sums[i * kThreads + threadIdx.x] = make_float4(0, 0, 0, 0);
   }
+  if (p.scratch.served != nullptr && threadIdx.x < 2) p.scratch.served[at * 2 + threadIdx.x] = 0;
 
-  float* terms = p.row_terms + at * (2 * kRows);
+  float* terms = p.scratch.row_terms + at * (2 * kRows);
   const int lane = threadIdx.x % kThreadsPerRow;
   constexpr int kRounds = kRows * kThreadsPerRow / kThreads, kChunks = kHeadDim / 64;
   uint4 out[kRounds][kChunks] = {}, d_out[kRounds][kChunks] = {};  // all loads before any use
@@ -72,6 +73,21 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+/// A thread counts, for one query tile of one mask, the key tiles from the last to the first.
+__global__ void __launch_bounds__(kThreads) turns_kernel(const __grid_constant__ BackwardParams p) {
+  const TileBits& bits = p.launch.by_key;
+  const int query_tile = blockIdx.x * kThreads + threadIdx.x, set = blockIdx.y;
+  if (query_tile >= p.launch.query_tiles) return;
+  uint16_t count = 0;
+#pragma unroll 4
+  for (int key_tile = bits.tiles - 1; key_tile >= 0; --key_tile) {
+    const int64_t list = int64_t{set} * bits.tiles + key_tile;
+    const uint32_t live = bits.words[list * bits.words_per_tile + query_tile / 32].live;
+    p.scratch.turns[list * p.launch.query_tiles + query_tile] = count;
+    count += (live >> (query_tile % 32)) & 1u;
+  }
+}
+
 /// Transposes a 4 × 4 of words held by four neighbouring lanes, a row each.
 __device__ void transpose_quad(uint32_t (&words)[4]) {
   const bool odd = threadIdx.x % 2 != 0, high = threadIdx.x / 2 % 2 != 0;
@@ -85,18 +101,20 @@ __device__ void transpose_quad(uint32_t (&words)[4]) {
   swap(high, words[1], words[3], 2);
 }
 
-/// Half a tile's sums are [8][128 threads][4]: see wgmma.cuh for which element a thread holds. The
-/// halves are 64 rows each, or, of tiles of 64 rows, 64 columns each.
-template <typename Element, int kRows>
+/// A tile's sums are parts of [8][128 threads][4]: see wgmma.cuh for which element a thread holds.
+/// Parts are 64 rows of tiles of 128, 64 columns of tiles of 64.
+template <typename Element, int kRows, int kHeadDim>
 __global__ void __launch_bounds__(kThreads)
     convert_kernel(const __grid_constant__ BackwardParams p) {
+  constexpr int kParts = kRows * kHeadDim / 4096;
   const BackwardLaunch& launch = p.launch;
-  const int tile = blockIdx.x, head = blockIdx.y, batch = blockIdx.z;
+  const int tile = blockIdx.x / (kParts / 2), head = blockIdx.y, batch = blockIdx.z;
   const int64_t at = (int64_t{batch} * launch.problem.heads + head) * launch.query_tiles + tile;
-  const int half = threadIdx.x / 128, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
-  const auto* sums =
-      reinterpret_cast<const float4*>(launch.d_q_sum + (at * 2 + half) * 4096) + threadIdx.x % 128;
-  const int row = tile * kRows + (kRows == 128 ? half * 64 : 0) + warp * 16 + lane / 4;
+  const int part = blockIdx.x % (kParts / 2) * 2 + threadIdx.x / 128;
+  const int warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
+  const auto* sums = reinterpret_cast<const float4*>(launch.d_q_sum + (at * kParts + part) * 4096) +
+                     threadIdx.x % 128;
+  const int row = tile * kRows + (kRows == 128 ? part * 64 : 0) + warp * 16 + lane / 4;
   const int quad_lane = lane % 4;
   const Rows& rows = launch.d_q;
   auto* to = static_cast<Element*>(rows.data) + batch * rows.batch_stride + head * rows.head_stride;
@@ -105,15 +123,15 @@ __global__ void __launch_bounds__(kThreads)
   for (int j = 0; j < 8; ++j) sum[j] = __ldcs(sums + j * 128);
   const float scale = launch.problem.scale;
 #pragma unroll
-  for (int part = 0; part < 2; ++part) {
+  for (int half = 0; half < 2; ++half) {
     // Four blocks of 8 columns, of which a lane holds 2 each: it takes one of them whole.
-    const int column = (kRows == 128 ? 0 : half * 64) + part * 32 + quad_lane * 8;
+    const int column = (kRows == 128 ? 0 : part * 64) + half * 32 + quad_lane * 8;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       uint32_t words[4];
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        const float4& four = sum[part * 4 + j];
+        const float4& four = sum[half * 4 + j];
         words[j] = r == 0 ? pack<Element>(four.x * scale, four.y * scale)
                           : pack<Element>(four.z * scale, four.w * scale);
       }
@@ -127,6 +145,26 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+/// Calls body with the type of two elements, that of one, and the tile's rows and columns.
+template <typename Body>
+void with_shape(const Problem& problem, const Body& body) {
+  const auto of_type = [&]<typename Pair, typename Element>() {
+    switch (padded_head_dim(problem.head_dim)) {
+      case 64:
+        return body.template operator()<Pair, Element, 128, 64>();
+      case 128:
+        return body.template operator()<Pair, Element, 64, 128>();
+      default:
+        return body.template operator()<Pair, Element, 64, 256>();
+    }
+  };
+  if (problem.bf16) {
+    of_type.template operator()<__nv_bfloat162, __nv_bfloat16>();
+  } else {
+    of_type.template operator()<__half2, __half>();
+  }
+}
+
 dim3 a_block_a_tile(const BackwardParams& params) {
   const Problem& problem = params.launch.problem;
   return {static_cast<unsigned>(params.launch.query_tiles), static_cast<unsigned>(problem.heads),
@@ -137,27 +175,25 @@ dim3 a_block_a_tile(const BackwardParams& params) {
 
 cudaError_t backward_prepare(const BackwardParams& params) {
   const Problem& problem = params.launch.problem;
-  const auto run = [&](auto kernel) {
-    kernel<<<a_block_a_tile(params), kThreads, 0, problem.stream>>>(params);
-  };
-  if (problem.head_dim <= 64) {
-    run(problem.bf16 ? prepare_kernel<__nv_bfloat162, 128, 64> : prepare_kernel<__half2, 128, 64>);
-  } else {
-    run(problem.bf16 ? prepare_kernel<__nv_bfloat162, 64, 128> : prepare_kernel<__half2, 64, 128>);
+  with_shape(problem, [&]<typename Pair, typename Element, int kRows, int kHeadDim>() {
+    prepare_kernel<Pair, kRows, kHeadDim>
+        <<<a_block_a_tile(params), kThreads, 0, problem.stream>>>(params);
+  });
+  if (params.scratch.turns != nullptr) {
+    const auto blocks = static_cast<unsigned>((params.launch.query_tiles - 1) / kThreads + 1);
+    const auto sets = static_cast<unsigned>(problem.mask.batches * problem.mask.heads);
+    turns_kernel<<<dim3(blocks, sets), kThreads, 0, problem.stream>>>(params);
   }
   return cudaGetLastError();
 }
 
 cudaError_t backward_convert(const BackwardParams& params) {
   const Problem& problem = params.launch.problem;
-  const auto run = [&](auto kernel) {
-    kernel<<<a_block_a_tile(params), kThreads, 0, problem.stream>>>(params);
-  };
-  if (problem.head_dim <= 64) {
-    run(problem.bf16 ? convert_kernel<__nv_bfloat16, 128> : convert_kernel<__half, 128>);
-  } else {
-    run(problem.bf16 ? convert_kernel<__nv_bfloat16, 64> : convert_kernel<__half, 64>);
-  }
+  with_shape(problem, [&]<typename Pair, typename Element, int kRows, int kHeadDim>() {
+    dim3 grid = a_block_a_tile(params);
+    grid.x *= kRows * kHeadDim / 8192;
+    convert_kernel<Element, kRows, kHeadDim><<<grid, kThreads, 0, problem.stream>>>(params);
+  });
   return cudaGetLastError();
 }
 

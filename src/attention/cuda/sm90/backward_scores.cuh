@@ -25,7 +25,10 @@ struct Consumer {
   __device__ __forceinline__ int warp() const { return thread / 32; }
   __device__ __forceinline__ int lane() const { return thread % 32; }
   /// The first of this thread's two keys in the tile; the other is 8 further.
-  __device__ __forceinline__ int key() const { return consumer * 64 + warp() * 16 + lane() / 4; }
+  template <typename Shape>
+  __device__ __forceinline__ int key() const {
+    return (Shape::kSplitColumns ? 0 : consumer * 64) + warp() * 16 + lane() / 4;
+  }
   /// The first of this thread's rows of a query tile; more at + 1, + 8, + 9, + 16, …
   __device__ __forceinline__ int row() const { return 2 * (lane() % 4); }
 };
@@ -65,67 +68,69 @@ struct SeenRows {
   }
 };
 
-/// What one head's options do to its scores, as in attention.h.
-struct BackwardOptions {
-  float scale, softcap, slope;
-  int32_t offset;
-
-  __device__ __forceinline__ BackwardOptions(const Problem& p, int32_t head)
-      : scale(p.scale),
-        softcap(p.softcap),
-        slope(p.alibi_slopes == nullptr ? 0.0f : __ldg(p.alibi_slopes + head)),
-        offset(p.mask.offset) {}
-
-  /// q·k to x · log2(e); `derivative` becomes dx / d(scale · q·k).
-  __device__ __forceinline__ float apply(float score, int32_t row, int32_t key,
-                                         float& derivative) const {
-    float x = score * scale;
-    derivative = 1;
-    if (softcap > 0) {
-      // tanh through one exponential: the unit's own tanh keeps 11 bits only.
-      const float t = 1 - __fdividef(2.0f, exp2_fast(x * (2 * kLog2E / softcap)) + 1);
-      x = softcap * t;
-      derivative = 1 - t * t;
+/// With options: scores to P and to gains, P · dx/ds, as in attention.h. `row` and `key` are the
+/// thread's first.
+template <typename Element>
+__device__ __forceinline__ void apply_backward_options(const Problem& p, int32_t head,
+                                                       float (&scores)[32], Weights& weights,
+                                                       Weights& gains, const float* lse,
+                                                       int32_t row, int32_t key) {
+  float bend = 0;  // dx/ds = 1 − bend · x²
+  if (p.softcap > 0) {
+    // tanh through one exponential: the unit's own tanh keeps 11 bits only.
+    const float inner = 2 * kLog2E * p.scale / p.softcap;
+    bend = 1 / (p.softcap * p.softcap);
+#pragma unroll
+    for (float& score : scores) {
+      score = p.softcap * (1 - 2 * reciprocal_fast(exp2_fast(score * inner) + 1));
     }
-    return (x - slope * static_cast<float>(abs(row + offset - key))) * kLog2E;
+  } else {
+#pragma unroll
+    for (float& score : scores) score *= p.scale;
   }
-};
-
-/// Scores to P, in place and as an operand. With options the scores become P · dx/ds instead. `row`
-/// and `key` are the thread's first.
-template <typename Shape>
-__device__ __forceinline__ void to_probabilities(const Problem& p, int32_t head,
-                                                 float (&scores)[32], Weights& weights,
-                                                 const float* lse, int32_t row, int32_t key) {
-  const BackwardOptions options(p, head);
-  const float factor = p.scale * kLog2E;
+  const float slope = p.alibi_slopes == nullptr ? 0.0f : __ldg(p.alibi_slopes + head) * kLog2E;
+  const float distance = static_cast<float>(row + p.mask.offset - key);
 #pragma unroll
   for (int j = 0; j < 8; ++j) {
     const float2 of_row = *reinterpret_cast<const float2*>(lse + 8 * j);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      float weight[2];
+      float weight[2], gain[2];
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        float& score = scores[4 * j + 2 * r + e];
-        const float row_lse = e == 0 ? of_row.x : of_row.y;
-        if constexpr (Shape::kOptions) {
-          float derivative;
-          const float x = options.apply(score, row + 8 * j + e, key + 8 * r, derivative);
-          weight[e] = exp2_fast(x - row_lse);
-          score = weight[e] * derivative;
-        } else {
-          weight[e] = score = exp2_fast(fmaf(score, factor, -row_lse));
-        }
+        const float score = scores[4 * j + 2 * r + e];
+        const float beyond = static_cast<float>(8 * j + e - 8 * r);  // in rows less keys
+        const float x = fmaf(score, kLog2E, -(e == 0 ? of_row.x : of_row.y));
+        weight[e] = exp2_fast(fmaf(-slope, fabsf(distance + beyond), x));
+        gain[e] = weight[e] * fmaf(-bend * score, score, 1.0f);
       }
-      weights[j / 2][2 * (j % 2) + r] = pack<typename Shape::Element>(weight[0], weight[1]);
+      gains[j / 2][2 * (j % 2) + r] = pack<Element>(gain[0], gain[1]);
+      weights[j / 2][2 * (j % 2) + r] = pack<Element>(weight[0], weight[1]);
     }
   }
 }
 
-/// dS = P ∘ (dP − Δ) as an operand.
-template <typename Shape>
-__device__ __forceinline__ void to_score_gradients(const float (&p)[32], const float (&d_p)[32],
+/// Scores to P as an operand.
+template <typename Element>
+__device__ __forceinline__ void to_probabilities(float factor, const float (&scores)[32],
+                                                 Weights& weights, const float* lse) {
+#pragma unroll
+  for (int j = 0; j < 8; ++j) {
+    const float2 of_row = *reinterpret_cast<const float2*>(lse + 8 * j);
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const int i = 4 * j + 2 * r;
+      weights[j / 2][2 * (j % 2) + r] =
+          pack<Element>(exp2_fast(fmaf(scores[i], factor, -of_row.x)),
+                        exp2_fast(fmaf(scores[i + 1], factor, -of_row.y)));
+    }
+  }
+}
+
+/// dS = gains ∘ (dP − Δ) as an operand; without options the gains are P. In 16 bits, as P was
+/// multiplied with dO: 32 would leave no registers for that product to run on meanwhile.
+template <typename Element>
+__device__ __forceinline__ void to_score_gradients(const Weights& gains, const float (&d_p)[32],
                                                    Weights& weights, const float* delta) {
 #pragma unroll
   for (int j = 0; j < 8; ++j) {
@@ -133,8 +138,9 @@ __device__ __forceinline__ void to_score_gradients(const float (&p)[32], const f
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       const int i = 4 * j + 2 * r;
-      weights[j / 2][2 * (j % 2) + r] = pack<typename Shape::Element>(
-          p[i] * (d_p[i] - of_row.x), p[i + 1] * (d_p[i + 1] - of_row.y));
+      const float2 gain = unpack<Element>(gains[j / 2][2 * (j % 2) + r]);
+      weights[j / 2][2 * (j % 2) + r] =
+          pack<Element>(gain.x * (d_p[i] - of_row.x), gain.y * (d_p[i + 1] - of_row.y));
     }
   }
 }

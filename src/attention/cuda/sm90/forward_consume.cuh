@@ -99,7 +99,7 @@ __device__ __forceinline__ bool weigh(const ForwardParams& p, ForwardShared<Shap
     wait(full, self.masks.phase);
     apply_mask_bits<Shape::kKeys>(scores, shared.mask[self.consumer][self.masks.slot], self.warp(),
                                   self.lane());
-    arrive_warp(shared.mask_empty[self.consumer][self.masks.slot]);
+    arrive(shared.mask_empty[self.consumer][self.masks.slot]);
     self.masks.advance();
   }
   return exponentiate(scores, rows, Shape::kOptions ? 1.0f : problem.scale * kLog2E, shrink);

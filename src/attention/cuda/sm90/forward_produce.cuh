@@ -40,12 +40,12 @@ __device__ __forceinline__ void produce(const ForwardParams& p, ForwardShared<Sh
   uint32_t q_phase = 0;
 
   Work work = work_at(p.launch.problem, bits, blockIdx.x);
-  TileWord words = work.live > 0 ? TileWalk::last_words(bits, work) : TileWord{0, 0};
+  TileWord words = work.live > 0 ? TileWalk<>::first_words(bits, work) : TileWord{0, 0};
   for (;;) {
     wait(shared.work_empty[works.slot], works.phase ^ 1);
     if (lane == 0) shared.work[works.slot] = work;
     shared.work_words[works.slot][lane] = words;
-    arrive_warp(shared.work_full[works.slot]);
+    arrive(shared.work_full[works.slot]);
     works.advance();
     if (work.live < 0) break;
 
@@ -55,10 +55,10 @@ __device__ __forceinline__ void produce(const ForwardParams& p, ForwardShared<Sh
     TileWord next_words{0, 0};
     const auto look_ahead = [&] {
       next = work_at(p.launch.problem, bits, uniform(next_item));
-      if (next.live > 0) next_words = TileWalk::last_words(bits, next);
+      if (next.live > 0) next_words = TileWalk<>::first_words(bits, next);
     };
     if (work.live == 0) look_ahead();
-    TileWalk walk(bits, work, words);
+    TileWalk<> walk(bits, work, words);
 #pragma unroll 1
     for (int32_t i = 0; i < work.live; ++i) {
       const LiveTile tile = walk.next(bits, work);
@@ -110,7 +110,7 @@ __device__ __forceinline__ void produce_masks(const ForwardParams& p, ForwardSha
     if (work.live < 0) return;
 
     const int32_t row = work.tile * Shape::kRows + consumer * 64;
-    TileWalk walk(bits, work, words);
+    TileWalk<> walk(bits, work, words);
 #pragma unroll 1
     for (int32_t i = 0; i < work.live; ++i) {
       const LiveTile tile = walk.next(bits, work);
@@ -122,7 +122,7 @@ __device__ __forceinline__ void produce_masks(const ForwardParams& p, ForwardSha
         if (first == 0) wait(shared.mask_empty[consumer][masks.slot], masks.phase ^ 1);
         write_mask_bits(shared.mask[consumer][masks.slot], columns, mask, row, key, first);
       }
-      arrive_warp(shared.mask_full[consumer][masks.slot]);
+      arrive(shared.mask_full[consumer][masks.slot]);
       masks.advance();
     }
   }

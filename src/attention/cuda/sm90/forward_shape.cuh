@@ -65,9 +65,10 @@ inline constexpr int kFirstGroup = 1;
 
 template <typename Shape>
 __device__ __forceinline__ void init_barriers(ForwardShared<Shape>& shared) {
-  constexpr int kWarps = 4 * Shape::kConsumers;  // a reader that is done arrives once a warp
+  // A reader that is done arrives once a warp; a warp that wrote together, each lane for itself.
+  constexpr int kWarps = 4 * Shape::kConsumers;
   for (int i = 0; i < 2; ++i) {
-    init(shared.work_full[i], 1);
+    init(shared.work_full[i], 32);
     init(shared.work_empty[i], kWarps + Shape::kConsumers);
   }
   init(shared.q_full, 1);
@@ -80,8 +81,8 @@ __device__ __forceinline__ void init_barriers(ForwardShared<Shape>& shared) {
   }
   for (int consumer = 0; consumer < Shape::kConsumers; ++consumer) {
     for (int i = 0; i < Shape::kMaskSlots; ++i) {
-      init(shared.mask_full[consumer][i], 1);
-      init(shared.mask_empty[consumer][i], 4);
+      init(shared.mask_full[consumer][i], 32);
+      init(shared.mask_empty[consumer][i], 128);
     }
   }
   fence_barrier_init();

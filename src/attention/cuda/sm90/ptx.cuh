@@ -167,6 +167,13 @@ __device__ __forceinline__ void add_bulk(float* to, const float* from, int bytes
       : "memory");
 }
 
+/// Adds four floats to those in global memory, in no order of threads.
+__device__ __forceinline__ void add_four(float* to, float a, float b, float c, float d) {
+  asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(a),
+               "f"(b), "f"(c), "f"(d)
+               : "memory");
+}
+
 __device__ __forceinline__ void commit_stores() {
   asm volatile("cp.async.bulk.commit_group;" ::: "memory");
 }
@@ -181,9 +188,23 @@ __device__ __forceinline__ void wait_stores() {
   asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
 }
 
-/// Ordinary stores to shared memory before this are seen by the copy engine and the matrix unit.
+/// Ordinary stores to shared memory before this, or before what this thread has waited for, are
+/// seen by the copy engine and the matrix unit.
 __device__ __forceinline__ void fence_shared_async() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+/// Orders ordinary accesses to any memory, before and after this, with those of the copy engine.
+__device__ __forceinline__ void fence_async() { asm volatile("fence.proxy.async;" ::: "memory"); }
+
+__device__ __forceinline__ uint32_t load_acquire(const uint32_t* from) {
+  uint32_t value;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
+  return value;
+}
+
+__device__ __forceinline__ void add_release(uint32_t* to, uint32_t value) {
+  asm volatile("red.release.gpu.global.add.u32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
 }
 
 // ---- The matrix unit ---------------------------------------------------------------------------
@@ -262,6 +283,12 @@ __device__ __forceinline__ float exp2_fast(float x) {
   return y;
 }
 
+__device__ __forceinline__ float reciprocal_fast(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 /// Two floats rounded to the 16-bit type, the first in the low half.
 template <typename Element>
 __device__ __forceinline__ uint32_t pack(float low, float high);
@@ -278,6 +305,20 @@ __device__ __forceinline__ uint32_t pack<__half>(float low, float high) {
   uint32_t word;
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
   return word;
+}
+
+/// What pack made, in single precision.
+template <typename Element>
+__device__ __forceinline__ float2 unpack(uint32_t word);
+
+template <>
+__device__ __forceinline__ float2 unpack<__nv_bfloat16>(uint32_t word) {
+  return make_float2(__uint_as_float(word << 16), __uint_as_float(word & 0xffff0000u));
+}
+
+template <>
+__device__ __forceinline__ float2 unpack<__half>(uint32_t word) {
+  return __half22float2(*reinterpret_cast<const __half2*>(&word));
 }
 
 /// A word whose lowest `count` bits are set; count <= 0 gives none, count >= 32 all.

@@ -42,15 +42,16 @@ __device__ __forceinline__ bool exponentiate(float (&scores)[kCount], RowState& 
     maximum[r] = fmaxf(maximum[r], __shfl_xor_sync(0xffffffffu, maximum[r], 1));
     maximum[r] = fmaxf(maximum[r], __shfl_xor_sync(0xffffffffu, maximum[r], 2)) * c;
   }
-  const bool grew = maximum[0] > rows.maximum[0] + kSlack || maximum[1] > rows.maximum[1] + kSlack;
-  const bool shrinks = __any_sync(0xffffffffu, grew);
+  const bool grew[2] = {maximum[0] > rows.maximum[0] + kSlack,
+                        maximum[1] > rows.maximum[1] + kSlack};
+  const bool shrinks = __any_sync(0xffffffffu, grew[0] || grew[1]);
   if (shrinks) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      maximum[r] = fmaxf(maximum[r], rows.maximum[r]);
-      // A row that has seen nothing yet: −inf − (−inf) would be NaN.
-      shrink[r] = exp2_fast(rows.maximum[r] - (maximum[r] == -INFINITY ? 0.0f : maximum[r]));
-      rows.maximum[r] = maximum[r];
+      // Each row by itself: what its neighbours see must change none of its bits.
+      const float top = grew[r] ? maximum[r] : rows.maximum[r];
+      shrink[r] = grew[r] ? exp2_fast(rows.maximum[r] - top) : 1.0f;
+      rows.maximum[r] = top;
       rows.sum[r] *= shrink[r];
     }
   }
@@ -108,7 +109,7 @@ __device__ __forceinline__ void apply_options(float (&scores)[kCount], const Sco
     const float cap = options.softcap * kLog2E, inner = 2 * scale / options.softcap;
 #pragma unroll
     for (float& score : scores) {
-      score = cap * (1 - __fdividef(2.0f, exp2_fast(score * inner) + 1));
+      score = cap * (1 - 2 * reciprocal_fast(exp2_fast(score * inner) + 1));
     }
   } else {
 #pragma unroll

@@ -1,0 +1,34 @@
+// Plain choices from a row of numbers: what the fused projection does in one go, for the cases
+// where logits are wanted, changed or averaged first.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "heddle/decode/engine.h"
+
+namespace heddle::decode {
+
+/// Sets to −inf what is not a candidate (when `candidates` holds any) and what is banned.
+void forbid(std::span<float> logits, Tokens candidates, Tokens banned);
+
+/// logits −= ln Σ exp(logits); a row of −inf stays as it is.
+void log_softmax(std::span<float> logits);
+
+/// The k best, best first, ties to the lower token; filled up with Choice{} when fewer are above
+/// −inf. NaN counts as −inf.
+void best_of(std::span<const float> log_probabilities, std::span<Choice> choices);
+
+/// CTRL's repetition penalty on logits (Keskar et al. 2019): those of `written` tokens, once each,
+/// are divided by it where positive and multiplied where negative.
+void penalise(std::span<float> logits, std::span<const int32_t> written, double penalty);
+
+/// Appends the tokens that would repeat an n-gram of `written`, rising, each once.
+void repeated_ngrams(std::span<const int32_t> written, int n, std::vector<int32_t>& banned);
+
+/// Index of the choice that the number u in [0, 1) falls on: probabilities exp(log p / temperature)
+/// of `choices` (best first, as best_of leaves them), cut to the best that reach top_p.
+size_t draw(std::span<const Choice> choices, double temperature, double top_p, double u);
+
+}  // namespace heddle::decode

@@ -1,0 +1,47 @@
+#include "heddle/decode/options.h"
+
+#include <cmath>
+
+#include "heddle/base/error.h"
+
+namespace heddle::decode {
+
+void Options::check() const {
+  HEDDLE_CHECK(beam >= 1 && beam <= kMaxBeam, "options: beam is ", beam, "; expected 1 … ",
+               kMaxBeam);
+  HEDDLE_CHECK(n_best >= 1 && n_best <= kMaxBeam, "options: n_best is ", n_best, "; expected 1 … ",
+               kMaxBeam);
+  HEDDLE_CHECK(sampling.enabled || n_best <= beam, "options: n_best is ", n_best, " with beam ",
+               beam, "; expected at most the beam. Raise beam, or sample");
+  HEDDLE_CHECK(!sampling.enabled || beam == 1, "options: sampling with beam ", beam,
+               "; expected beam 1: a search and a draw exclude each other");
+  HEDDLE_CHECK(std::isfinite(length_penalty) && length_penalty >= 0, "options: length_penalty is ",
+               length_penalty, "; expected 0 or more");
+  HEDDLE_CHECK(patience >= 1 && patience <= 16, "options: patience is ", patience,
+               "; expected 1 … 16");
+  HEDDLE_CHECK(max_length_factor > 0 && max_length_factor <= 100, "options: max_length_factor is ",
+               max_length_factor, "; expected above 0, to 100");
+  HEDDLE_CHECK(max_length_extra >= 0 && max_length_extra <= 10'000, "options: max_length_extra is ",
+               max_length_extra, "; expected 0 … 10000");
+  HEDDLE_CHECK(min_length >= 0 && min_length <= 10'000, "options: min_length is ", min_length,
+               "; expected 0 … 10000");
+  HEDDLE_CHECK(sampling.temperature > 0 && std::isfinite(sampling.temperature),
+               "options: temperature is ", sampling.temperature,
+               "; expected above 0. For the best token leave sampling off");
+  HEDDLE_CHECK(sampling.top_k >= 0, "options: top_k is ", sampling.top_k,
+               "; expected 1 or more, or 0 for all");
+  HEDDLE_CHECK(sampling.top_p > 0 && sampling.top_p <= 1, "options: top_p is ", sampling.top_p,
+               "; expected above 0, to 1");
+  HEDDLE_CHECK(repetition.penalty > 0 && std::isfinite(repetition.penalty),
+               "options: repetition penalty is ", repetition.penalty,
+               "; expected above 0, 1 for none");
+  HEDDLE_CHECK(repetition.no_repeat_ngram >= 0, "options: no_repeat_ngram is ",
+               repetition.no_repeat_ngram, "; expected 0 or more");
+}
+
+int64_t Options::target_limit(int64_t source_tokens) const {
+  return static_cast<int64_t>(std::ceil(max_length_factor * static_cast<double>(source_tokens))) +
+         max_length_extra;
+}
+
+}  // namespace heddle::decode

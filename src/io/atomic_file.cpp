@@ -1,0 +1,128 @@
+#include "heddle/io/atomic_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "heddle/base/error.h"
+#include "heddle/io/paths.h"
+#include "heddle/io/source.h"
+
+namespace heddle::io {
+
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "numbers are written as they lie");
+
+constexpr size_t kBuffer = size_t{256} << 10;
+
+std::string temporary_name(const std::string& path) {
+  static std::atomic<unsigned> count{0};
+  return join_path(folder_of(path), str(".", file_name(path), ".", static_cast<int>(::getpid()),
+                                        "-", count.fetch_add(1), ".tmp"));
+}
+
+}  // namespace
+
+void AtomicFile::fail(std::string_view action, int error) const {
+  detail::throw_error(
+      str("io: ", path_, ": cannot be ", action, ": ", std::generic_category().message(error)));
+}
+
+AtomicFile::AtomicFile(const std::string& path) : path_(path), temporary_(temporary_name(path)) {
+  HEDDLE_CHECK(!is_directory(path), "io: ", path,
+               ": found a directory; expected a file to replace");
+  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) fail("created", errno);
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write_through(const std::byte* bytes, size_t count) {
+  size_ += count;
+  while (count > 0) {
+    const ssize_t done = ::write(descriptor_, bytes, count);
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) fail("written", errno);
+    bytes += done;
+    count -= static_cast<size_t>(done);
+  }
+}
+
+void AtomicFile::flush() {
+  write_through(reinterpret_cast<const std::byte*>(buffer_.data()), buffer_.size());
+  buffer_.clear();
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  if (buffer_.size() + bytes.size() > kBuffer) flush();
+  if (bytes.size() > kBuffer) {
+    write_through(bytes.data(), bytes.size());
+  } else {
+    buffer_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+}
+
+void AtomicFile::commit() {
+  flush();
+  // Never again after a failure: the kernel may have dropped the pages that it could not write.
+  if (::fsync(descriptor_) != 0) fail("synced", errno);
+  const int closed = ::close(std::exchange(descriptor_, -1));
+  if (closed != 0) fail("closed", errno);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("renamed", errno);
+  temporary_.clear();
+  const int folder = ::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) fail("synced", errno);
+  const int synced = ::fsync(folder);
+  const int error = errno;
+  ::close(folder);
+  if (synced != 0) fail("synced", error);
+}
+
+void write_file(const std::string& path, std::string_view content) {
+  AtomicFile file(path);
+  file.write(content);
+  file.commit();
+}
+
+void copy_file(const std::string& from, const std::string& to) {
+  struct stat a {
+  }, b{};
+  if (::stat(from.c_str(), &a) == 0 && ::stat(to.c_str(), &b) == 0 && a.st_dev == b.st_dev &&
+      a.st_ino == b.st_ino) {
+    return;
+  }
+  const Source source(from);
+  AtomicFile file(to);
+  std::vector<std::byte> block(std::min<uint64_t>(source.size(), kBuffer));
+  for (uint64_t offset = 0; offset < source.size(); offset += block.size()) {
+    block.resize(static_cast<size_t>(std::min<uint64_t>(kBuffer, source.size() - offset)));
+    source.read(block.data(), block.size(), offset);
+    file.write(block);
+  }
+  file.commit();
+}
+
+void make_folder(const std::string& path) {
+  if (is_directory(path)) return;
+  const std::string above = folder_of(path);
+  if (above != path && above != "." && above != "/") make_folder(above);
+  const bool made = ::mkdir(path.c_str(), 0777) == 0;
+  const int error = errno;
+  HEDDLE_CHECK(made || (error == EEXIST && is_directory(path)), "io: ", path,
+               ": cannot be made: ", std::generic_category().message(error));
+}
+
+}  // namespace heddle::io

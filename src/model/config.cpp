@@ -1,0 +1,114 @@
+#include "heddle/model/config.h"
+
+#include <cmath>
+#include <initializer_list>
+#include <limits>
+
+#include "heddle/base/error.h"
+
+namespace heddle::model {
+
+namespace {
+
+constexpr int64_t kMaxWidth = 65536;
+constexpr int64_t kMaxLayers = 1024;
+constexpr int64_t kMaxVocabulary = int64_t{1} << 26;
+
+void check_range(const char* field, int64_t value, int64_t low, int64_t high) {
+  HEDDLE_CHECK(value >= low && value <= high, "config: ", field, " is ", value, "; expected ", low,
+               " … ", high);
+}
+
+/// Each letter at most once: twice would need two sets of weights.
+void check_letters(const char* field, const std::string& letters, std::string_view known) {
+  for (size_t i = 0; i < letters.size(); ++i) {
+    const bool good = known.find(letters[i]) != std::string_view::npos &&
+                      letters.find(letters[i], i + 1) == std::string::npos;
+    HEDDLE_CHECK(good, "config: ", field, " is \"", letters, "\"; expected letters of \"", known,
+                 "\", each at most once");
+  }
+}
+
+void check_stack(const std::string& side, const StackConfig& stack,
+                 const TransformerConfig& config) {
+  check_range((side + "_layers").c_str(), stack.layers, 1, kMaxLayers);
+  check_range((side + "_attention_heads").c_str(), stack.heads, 1, config.width);
+  check_range((side + "_ffn_dim").c_str(), stack.ffn_width, 1, 16 * kMaxWidth);
+  HEDDLE_CHECK(config.head_width != 0 || config.width % stack.heads == 0, "config: d_model is ",
+               config.width, " with ", stack.heads, " ", side,
+               "_attention_heads; expected a multiple");
+  const int64_t kv_heads = stack.key_value_heads == 0 ? stack.heads : stack.key_value_heads;
+  HEDDLE_CHECK(kv_heads > 0 && stack.heads % kv_heads == 0, "config: ", side,
+               "_key_value_heads is ", kv_heads, "; expected a divisor of ", stack.heads, " heads");
+  const int64_t head_width =
+      config.head_width != 0 ? config.head_width : config.width / stack.heads;
+  HEDDLE_CHECK(head_width <= 256, "config: ", side, " heads are ", head_width,
+               " wide; expected at most 256");
+  HEDDLE_CHECK(config.positions != Positions::rotary || head_width % 2 == 0, "config: ", side,
+               " heads are ", head_width, " wide; rotary positions expect an even width");
+}
+
+void check_token(const char* field, int32_t token, int64_t low, int64_t vocabulary) {
+  HEDDLE_CHECK(token >= low && token < vocabulary, "config: ", field, " is ", token, "; expected ",
+               low, " … ", vocabulary - 1);
+}
+
+bool contains(const std::string& letters, char letter) {
+  return letters.find(letter) != std::string::npos;
+}
+
+bool is_sinusoidal(Positions positions) {
+  return positions == Positions::sinusoidal || positions == Positions::sinusoidal_marian ||
+         positions == Positions::sinusoidal_interleaved;
+}
+
+}  // namespace
+
+int64_t TransformerConfig::encoder_key_value_heads() const {
+  return encoder.key_value_heads != 0 ? encoder.key_value_heads : encoder.heads;
+}
+
+int64_t TransformerConfig::decoder_key_value_heads() const {
+  return decoder.key_value_heads != 0 ? decoder.key_value_heads : decoder.heads;
+}
+
+bool TransformerConfig::normalizes_before() const { return contains(preprocess, 'n'); }
+bool TransformerConfig::normalizes_after() const { return contains(postprocess, 'n'); }
+bool TransformerConfig::normalizes_embedding() const {
+  return contains(postprocess_embedding, 'n');
+}
+bool TransformerConfig::normalizes_top() const { return contains(postprocess_top, 'n'); }
+
+void TransformerConfig::check() const {
+  check_range("d_model", width, 1, kMaxWidth);
+  check_range("head_dim", head_width, 0, 256);
+  check_range("vocab_size", source_vocabulary, 1, kMaxVocabulary);
+  check_range("decoder_vocab_size", target_vocabulary, 1, kMaxVocabulary);
+  check_stack("encoder", encoder, *this);
+  check_stack("decoder", decoder, *this);
+  check_letters("preprocess", preprocess, "dn");
+  check_letters("postprocess", postprocess, "dan");
+  check_letters("postprocess_embedding", postprocess_embedding, "dn");
+  check_letters("postprocess_top", postprocess_top, "dan");
+  HEDDLE_CHECK(std::isfinite(norm_epsilon) && norm_epsilon > 0 && norm_epsilon < 1,
+               "config: layer_norm_eps is ", norm_epsilon, "; expected a number above 0, below 1");
+  HEDDLE_CHECK(std::isfinite(rotary_base) && rotary_base > 0, "config: rope_theta is ", rotary_base,
+               "; expected a number above 0");
+  HEDDLE_CHECK(!is_sinusoidal(positions) || width % 2 == 0, "config: d_model is ", width,
+               "; sinusoidal positions expect an even width");
+  const bool shares = ties == Ties::all || ties == Ties::source_target;
+  HEDDLE_CHECK(!shares || source_vocabulary == target_vocabulary, "config: vocab_size is ",
+               source_vocabulary, ", decoder_vocab_size ", target_vocabulary,
+               "; expected the same, since one embedding serves both");
+  check_range("max_position_embeddings", max_positions, positions == Positions::learned ? 1 : 0,
+              int64_t{1} << 24);
+  check_range("position_offset", position_offset, 0, 1024);
+  check_token("eos_token_id", eos, 0, target_vocabulary);
+  check_token("pad_token_id", pad, -1, target_vocabulary);
+  check_token("unk_token_id", unk, -1, source_vocabulary);
+  check_token("decoder_start_token_id", decoder_start, -1, target_vocabulary);
+  check_range("alignment_layer", alignment_layer, -1, decoder.layers - 1);
+  check_range("alignment_head", alignment_head, -1, decoder.heads - 1);
+}
+
+}  // namespace heddle::model

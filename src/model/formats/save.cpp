@@ -1,0 +1,92 @@
+// Our own directory: config.json, model.safetensors, vocabularies.
+#include <map>
+#include <utility>
+
+#include "heddle/base/error.h"
+#include "heddle/io/atomic_file.h"
+#include "heddle/io/json.h"
+#include "heddle/io/paths.h"
+#include "heddle/io/quoted.h"
+#include "heddle/io/safetensors.h"
+#include "heddle/io/source.h"
+#include "heddle/model/formats/formats.h"
+#include "heddle/model/formats/save.h"
+
+namespace heddle::model {
+
+namespace {
+
+constexpr uint64_t kLongestPieces = uint64_t{64} << 20;
+
+/// "model.shared.weight" → "model.shared.".
+std::string stem_of(const std::string& name) {
+  HEDDLE_CHECK(name.ends_with("weight"), "model: found a scale of ", io::quoted(name),
+               "; expected scales of weights only");
+  return name.substr(0, name.size() - 6);
+}
+
+std::map<std::string, Tensor> tensors_of(const Parameters& parameters) {
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [name, parameter] : parameters) {
+    tensors.emplace(name, parameter.values);
+    if (parameter.scales.defined()) {
+      tensors.emplace(stem_of(name) + "weight_scale", parameter.scales);
+    }
+    if (parameter.input_scale != 0) {
+      Tensor scale = Tensor::empty({1}, DType::f32);
+      *scale.data<float>() = parameter.input_scale;
+      tensors.emplace(stem_of(name) + "input_scale", scale);
+    }
+  }
+  return tensors;
+}
+
+/// A list of pieces becomes the object that Hugging Face has; other files stay what they are.
+void save_pieces(const std::string& from, const std::string& folder, const std::string& stem) {
+  if (!from.ends_with(".json") && !from.ends_with(".txt")) {
+    io::copy_file(from, io::join_path(folder, stem + ".yml"));
+    return;
+  }
+  const std::string to = io::join_path(folder, stem + ".json");
+  const std::string text = io::read_text(from, kLongestPieces);
+  if (from.ends_with(".json") && text.find_first_not_of(" \t\r\n") == text.find('{')) {
+    io::copy_file(from, to);
+    return;
+  }
+  io::Value ids{io::Value::Map{}};
+  int64_t id = 0;
+  for (const std::string& piece : read_pieces(from)) ids.map()->push_back({piece, id++});
+  io::write_file(to, io::to_json(ids, 2) + "\n");
+}
+
+}  // namespace
+
+void save_vocabularies(const ModelFiles& model, const std::string& directory) {
+  if (!model.source_vocabulary.empty()) {
+    io::copy_file(model.source_vocabulary, io::join_path(directory, "source.spm"));
+  }
+  if (!model.target_vocabulary.empty() && model.target_vocabulary != model.source_vocabulary) {
+    io::copy_file(model.target_vocabulary, io::join_path(directory, "target.spm"));
+  }
+}
+
+void save_model(const ModelFiles& model, const std::string& directory) {
+  model.config.check();
+  check_parameters(model.config, model.parameters);
+  io::make_folder(directory);
+  const auto path = [&](const char* name) { return io::join_path(directory, name); };
+  io::write_safetensors(path("model.safetensors"), tensors_of(model.parameters),
+                        {{"format", "heddle"}});
+  save_vocabularies(model, directory);
+  const bool one_list = model.source_pieces == model.target_pieces;
+  if (!model.source_pieces.empty()) {
+    save_pieces(model.source_pieces, directory, one_list ? "vocab" : "source_vocab");
+  }
+  if (!model.target_pieces.empty() && !one_list) {
+    save_pieces(model.target_pieces, directory, "target_vocab");
+  }
+  if (!model.shortlist.empty()) io::copy_file(model.shortlist, path("shortlist.bin"));
+  io::write_file(path("config.json"), io::to_json(to_json(model.config), 2) + "\n");
+}
+
+}  // namespace heddle::model

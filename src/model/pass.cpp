@@ -1,0 +1,134 @@
+#include "heddle/model/pass.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "heddle/attention/attention.h"
+#include "heddle/attention/decode.h"
+#include "heddle/base/error.h"
+#include "heddle/ops/linear.h"
+#include "heddle/ops/norm.h"
+
+namespace heddle::model {
+
+void Pass::linear(ops::Rows& x, const Projection& projection, const After& after, ops::Rows& y) {
+  int64_t column = 0;
+  for (const Projection::Part& part : projection.parts) {
+    const ops::Epilogue epilogue{.bias = part.bias.empty() ? nullptr : part.bias.data(),
+                                 .activation = after.activation,
+                                 .residual = after.residual,
+                                 .next = after.next};
+    if (projection.parts.size() == 1) {
+      ops::linear(x, part.matrix, epilogue, y, workspace_);
+      return;
+    }
+    HEDDLE_CHECK(after.residual == nullptr, "model: a residual on projections that stand apart");
+    const int64_t end = column + part.matrix.rows();
+    ops::Rows columns = y.columns(column, end, workspace_);
+    ops::Epilogue values_alone = epilogue;
+    values_alone.next = {};
+    ops::linear(x, part.matrix, values_alone, columns, workspace_);
+    column = end;
+  }
+  y.changed();
+}
+
+void Pass::norm(const ops::Rows& x, const ops::Rows* residual, const NormWeights& norm,
+                const ops::Next& next, ops::Rows& y) {
+  const ops::Norm weights{.weight = norm.weight.data(),
+                          .bias = norm.bias.empty() ? nullptr : norm.bias.data(),
+                          .epsilon = static_cast<float>(weights_.config.norm_epsilon)};
+  if (weights_.config.norm == Norm::rms_norm) {
+    ops::rms_norm(x, residual, weights, next, y, workspace_);
+  } else {
+    ops::layer_norm(x, residual, weights, next, y, workspace_);
+  }
+}
+
+void Pass::add(const ops::Rows& y, ops::Rows& x) {
+  for (int64_t r = 0; r < x.count(); ++r) {
+    float* to = x.row(r);
+    const float* from = y.row(r);
+    for (int64_t i = 0; i < x.width(); ++i) to[i] += from[i];
+  }
+  x.changed();
+}
+
+void Pass::gate(const ops::Rows& x, const ops::Next& next, ops::Rows& y) {
+  ops::glu(x, weights_.activation, next, y, workspace_);
+}
+
+void Pass::attend(ops::Rows& q, const Keys& keys, const Visible& visible,
+                  const AttentionShape& shape, ops::Rows& out, const AlignmentRows* alignments) {
+  if (visible.mask != nullptr) {
+    HEDDLE_CHECK(alignments == nullptr, "model: alignments under a mask; expected row views");
+    attend_under_mask(q, keys, visible, shape, out);
+    return;
+  }
+  attention::RowDecode rows{
+      .q = q.row(0),
+      .q_stride = q.stride(),
+      .keys = keys.keys,
+      .values = keys.values,
+      .token_stride = keys.stride,
+      .dtype = keys.dtype,
+      .begin = visible.begin,
+      .length = visible.length,
+      .heads = static_cast<int>(shape.heads),
+      .kv_heads = static_cast<int>(shape.kv_heads),
+      .head_dim = static_cast<int>(shape.head_width),
+      .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_width))),
+      .out = out.row(0),
+      .out_stride = out.stride()};
+  if (alignments == nullptr) {
+    attention::decode(rows);
+    out.changed();
+    return;
+  }
+
+  const ops::Workspace::Scope scope(workspace_);
+  const int64_t longest = visible.length.empty() ? 0 : *std::ranges::max_element(visible.length);
+  rows.weights = workspace_.take<float>(q.count() * shape.heads * longest);
+  rows.weights_stride = shape.heads * longest;
+  rows.weights_head_stride = longest;
+  attention::decode(rows);
+  out.changed();
+
+  const int head = weights_.config.alignment_head;
+  const int64_t first = std::max(head, 0), end = head < 0 ? shape.heads : first + 1;
+  for (int64_t r = 0; r < q.count(); ++r) {
+    float* to = alignments->values + r * alignments->stride;
+    const int32_t length = visible.length[static_cast<size_t>(r)];
+    std::fill(to, to + length, 0.0f);
+    for (int64_t h = first; h < end; ++h) {
+      const float* from = rows.weights + r * rows.weights_stride + h * longest;
+      for (int32_t j = 0; j < length; ++j) to[j] += from[j] / static_cast<float>(end - first);
+    }
+  }
+}
+
+void Pass::attend_under_mask(ops::Rows& q, const Keys& keys, const Visible& visible,
+                             const AttentionShape& shape, ops::Rows& out) {
+  HEDDLE_CHECK(keys.dtype == DType::f32, "model: keys are ", name_of(keys.dtype),
+               " under a mask; expected f32");
+  const auto heads = [](float* data, int64_t rows, int64_t count, int64_t width, int64_t stride) {
+    return Tensor::wrap(data, {rows, count, width}, {stride, width, 1}, DType::f32);
+  };
+  const auto pool = [&](const void* data) {  // read, never written
+    return heads(static_cast<float*>(const_cast<void*>(data)), keys.tokens, shape.kv_heads,
+                 shape.head_width, keys.stride);
+  };
+  float* lse = workspace_.take<float>(shape.heads * q.count());
+  attention::forward(
+      {.q = heads(q.row(0), q.count(), shape.heads, shape.head_width, q.stride()),
+       .k = pool(keys.keys),
+       .v = pool(keys.values),
+       .out = heads(out.row(0), q.count(), shape.heads, shape.head_width, out.stride()),
+       .lse = Tensor::wrap(lse, {shape.heads, q.count()}, {q.count(), 1}, DType::f32),
+       .mask = visible.mask,
+       .plan = visible.plan},
+      visible.implementation);
+  out.changed();
+}
+
+}  // namespace heddle::model

@@ -1,0 +1,318 @@
+#include "heddle/model/weights.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "heddle/base/error.h"
+
+namespace heddle::model {
+
+namespace {
+
+/// quick_gelu(x) = x·sigmoid(b x) = silu(b x) / b with this b: computed as silu, with b taken into
+/// the weights before and 1 / b into those behind.
+constexpr float kQuickGelu = 1.702f;
+
+ops::Activation activation_of(ActivationKind kind) {
+  switch (kind) {
+    case ActivationKind::relu:
+      return ops::Activation::relu;
+    case ActivationKind::gelu:
+      return ops::Activation::gelu;
+    case ActivationKind::gelu_tanh:
+      return ops::Activation::gelu_tanh;
+    case ActivationKind::quick_gelu:
+    case ActivationKind::silu:
+      return ops::Activation::silu;
+  }
+  HEDDLE_CHECK(false, "model: activation ", static_cast<int>(kind), " is not known");
+}
+
+Tensor scaled(const Tensor& values, float factor) {
+  const Tensor from = to_f32({.values = values, .scales = {}, .input_scale = 0});
+  Tensor out = Tensor::empty(from.shape(), DType::f32);
+  std::transform(from.data<float>(), from.data<float>() + from.elements(), out.data<float>(),
+                 [factor](float value) { return value * factor; });
+  return out;
+}
+
+/// factor · weight, still quantised where it is.
+ops::Weight scaled(ops::Weight weight, float factor) {
+  Tensor& numbers = weight.scales.defined() ? weight.scales : weight.values;
+  numbers = scaled(numbers, factor);
+  return weight;
+}
+
+ops::Precision held_as(const Parameter& parameter, ops::Precision wanted) {
+  if (wanted != ops::Precision::native) return wanted;
+  switch (parameter.values.dtype()) {
+    case DType::i8:
+      return ops::Precision::int8;
+    case DType::f16:
+    case DType::bf16:
+      return ops::Precision::bf16;
+    default:
+      return ops::Precision::f32;
+  }
+}
+
+bool has(const std::string& letters, char letter) {
+  return letters.find(letter) != std::string::npos;
+}
+
+/// Makes packed weights from named parameters, which check_parameters has found good.
+class Packer {
+ public:
+  Packer(const ModelFiles& files, ops::Precision precision)
+      : config_(files.config), parameters_(files.parameters), precision_(precision) {}
+
+  int64_t bytes() const { return bytes_; }
+
+  ops::Matrix matrix(const std::string& name) {
+    ops::Matrix made(weight(name), precision_);
+    bytes_ += static_cast<int64_t>(made.bytes());
+    return made;
+  }
+
+  Vector vector(const std::string& name) {
+    const Tensor values = to_f32(parameter(name));
+    bytes_ += values.elements() * int64_t{sizeof(float)};
+    return {values.data<float>(), values.data<float>() + values.elements()};
+  }
+
+  /// The projections name.weight, with their biases where they have one.
+  Projection projection(const std::vector<std::string>& names) {
+    Projection made;
+    std::vector<ops::Weight> weights;
+    for (const std::string& name : names) weights.push_back(weight(name + ".weight"));
+    const bool alike = std::all_of(weights.begin(), weights.end(), [&](const ops::Weight& each) {
+      return held_as(each, precision_) == held_as(weights[0], precision_) &&
+             each.input_scale == weights[0].input_scale;
+    });
+    for (size_t i = 0; i < names.size(); i += alike ? names.size() : 1) {
+      made.parts.push_back(alike ? stacked(names, weights) : stacked({names[i]}, {&weights[i], 1}));
+      made.width += made.parts.back().matrix.rows();
+    }
+    return made;
+  }
+
+  NormWeights norm(const std::string& name) {
+    NormWeights made{.weight = vector(name + ".weight"), .bias = {}};
+    if (config_.norm_bias) made.bias = vector(name + ".bias");
+    return made;
+  }
+
+  /// The norms and the residual around a sublayer; next_step is set by `link`.
+  Wrap wrap(const std::string& norm_name) {
+    Wrap made = ends_of(config_.postprocess);
+    const bool both = config_.normalizes_before() && config_.normalizes_after();
+    if (config_.normalizes_after()) made.after = norm(norm_name);
+    if (config_.normalizes_before()) made.before = norm(both ? norm_name + "_pre" : norm_name);
+    return made;
+  }
+
+  /// What the letters of a postprocess say of the residual.
+  static Wrap ends_of(const std::string& letters) {
+    Wrap made;
+    made.adds = has(letters, 'a');
+    made.adds_first = made.adds && letters.find('a') < letters.find('n');
+    return made;
+  }
+
+  SelfAttention self_attention(const std::string& layer) {
+    const std::string name = layer + ".self_attn";
+    return {.in = projection({name + ".q_proj", name + ".k_proj", name + ".v_proj"}),
+            .out = projection({name + ".out_proj"}),
+            .wrap = wrap(name + "_layer_norm")};
+  }
+
+  CrossAttention cross_attention(const std::string& layer) {
+    const std::string name = layer + ".encoder_attn";
+    return {.queries = projection({name + ".q_proj"}),
+            .keys_values = projection({name + ".k_proj", name + ".v_proj"}),
+            .out = projection({name + ".out_proj"}),
+            .wrap = wrap(name + "_layer_norm")};
+  }
+
+  Ssru ssru(const std::string& layer) {
+    return {.gates = projection({layer + ".ssru.input_proj", layer + ".ssru.forget_proj"}),
+            .wrap = wrap(layer + ".self_attn_layer_norm")};
+  }
+
+  FeedForward feed_forward(const std::string& layer) {
+    std::vector<std::string> in{layer + ".fc1"};
+    if (config_.gated) in.insert(in.begin(), layer + ".fc_gate");
+    if (config_.activation == ActivationKind::quick_gelu) fold_quick_gelu(in[0], layer + ".fc2");
+    return {.in = projection(in),
+            .out = projection({layer + ".fc2"}),
+            .wrap = wrap(layer + ".final_layer_norm")};
+  }
+
+  StackEnds ends(const std::string& stack) {
+    StackEnds made;
+    made.scale = config_.scale_embedding ? std::sqrt(static_cast<float>(config_.width)) : 1.0f;
+    made.positions = position_table(stack);
+    if (config_.normalizes_embedding()) made.embedding_norm = norm(stack + ".layernorm_embedding");
+    made.top = ends_of(config_.postprocess_top);
+    if (config_.normalizes_top()) made.top.after = norm(stack + ".layer_norm");
+    return made;
+  }
+
+ private:
+  /// With what has been folded into it.
+  const Parameter& parameter(const std::string& name) const {
+    const auto folded = folded_.find(name);
+    if (folded != folded_.end()) return folded->second;
+    const Parameter* found = parameters_.find(name);
+    HEDDLE_CHECK(found != nullptr, "model: ", name, " is missing");
+    return *found;
+  }
+
+  void fold_quick_gelu(const std::string& before, const std::string& behind) {
+    folded_[before + ".weight"] = scaled(parameter(before + ".weight"), kQuickGelu);
+    if (config_.ffn_bias) {
+      folded_[before + ".bias"] = scaled(parameter(before + ".bias"), kQuickGelu);
+    }
+    Parameter out = scaled(parameter(behind + ".weight"), 1 / kQuickGelu);
+    out.input_scale *= kQuickGelu;  // what it reads has grown
+    folded_[behind + ".weight"] = std::move(out);
+  }
+
+  /// Without the input step where the product is not in int8, so that it cannot keep projections
+  /// apart.
+  ops::Weight weight(const std::string& name) const {
+    ops::Weight made = parameter(name);
+    if (held_as(made, precision_) != ops::Precision::int8) made.input_scale = 0;
+    return made;
+  }
+
+  Projection::Part stacked(const std::vector<std::string>& names,
+                           std::span<const ops::Weight> weights) {
+    Projection::Part part{.matrix = ops::Matrix::stack(weights, precision_), .bias = {}};
+    bytes_ += static_cast<int64_t>(part.matrix.bytes());
+    const bool any = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+      return parameters_.has(name + ".bias");
+    });
+    if (!any) return part;
+    part.bias.assign(static_cast<size_t>(part.matrix.rows()), 0.0f);
+    auto to = part.bias.begin();
+    for (size_t i = 0; i < names.size(); ++i) {
+      const std::string name = names[i] + ".bias";
+      if (parameters_.has(name)) std::ranges::copy(vector(name), to);
+      to += weights[i].values.dim(0);
+    }
+    return part;
+  }
+
+  PositionTable position_table(const std::string& stack) {
+    if (config_.positions == Positions::none || config_.positions == Positions::rotary) return {};
+    if (config_.positions != Positions::learned) return {config_.positions, config_.width};
+    return {vector(stack + ".embed_positions.weight"), config_.width, config_.position_offset};
+  }
+
+  const TransformerConfig& config_;
+  const Parameters& parameters_;
+  const ops::Precision precision_;
+  std::map<std::string, Parameter> folded_;
+  int64_t bytes_ = 0;
+};
+
+/// A sublayer and the projection that reads its input.
+struct Link {
+  Wrap* wrap;
+  const Projection* first;
+};
+
+/// Tells each sublayer with which step its result will be read.
+void link(StackEnds& ends, const std::vector<Link>& links, float step_behind) {
+  const auto step_of = [](const Link& each) {
+    return each.wrap->before ? 0.0f : each.first->input_step();
+  };
+  ends.first_step = step_of(links.front());
+  for (size_t i = 0; i + 1 < links.size(); ++i) links[i].wrap->next_step = step_of(links[i + 1]);
+  const bool changed = ends.top.adds || ends.top.after;
+  links.back().wrap->next_step = changed ? 0 : step_behind;
+  ends.top.next_step = step_behind;
+}
+
+void link_encoder(Weights& weights) {
+  std::vector<Link> links;
+  for (EncoderLayer& layer : weights.encoder) {
+    links.push_back({&layer.attention.wrap, &layer.attention.in});
+    links.push_back({&layer.feed_forward.wrap, &layer.feed_forward.in});
+  }
+  link(weights.encoder_ends, links, weights.decoder.front().cross.keys_values.input_step());
+}
+
+void link_decoder(Weights& weights) {
+  std::vector<Link> links;
+  for (DecoderLayer& layer : weights.decoder) {
+    if (weights.config.decoder_kind == DecoderKind::ssru) {
+      links.push_back({&layer.ssru.wrap, &layer.ssru.gates});
+    } else {
+      links.push_back({&layer.attention.wrap, &layer.attention.in});
+    }
+    links.push_back({&layer.cross.wrap, &layer.cross.queries});
+    links.push_back({&layer.feed_forward.wrap, &layer.feed_forward.in});
+  }
+  link(weights.decoder_ends, links, weights.output.input_scale());
+}
+
+/// The three tables, those that are tied in one.
+void pack_embeddings(Packer& packer, Weights& weights) {
+  const Ties ties = weights.config.ties;
+  ops::Matrix &source = weights.encoder_ends.embedding, &target = weights.decoder_ends.embedding;
+  if (ties == Ties::all || ties == Ties::source_target) {
+    source = target = packer.matrix("model.shared.weight");
+  } else {
+    source = packer.matrix("model.encoder.embed_tokens.weight");
+    target = packer.matrix("model.decoder.embed_tokens.weight");
+  }
+  const bool tied = ties == Ties::all || ties == Ties::target_output;
+  weights.output = tied ? target : packer.matrix("lm_head.weight");
+  if (weights.config.output_bias) weights.output_bias = packer.vector("final_logits_bias");
+}
+
+}  // namespace
+
+Weights::Weights(const ModelFiles& files, ops::Precision precision)
+    : config(files.config), activation(activation_of(files.config.activation)) {
+  check_parameters(config, files.parameters);
+  Packer packer(files, precision);
+  encoder_ends = packer.ends("model.encoder");
+  decoder_ends = packer.ends("model.decoder");
+  encoder_ends.attention = {config.encoder.heads, config.encoder_key_value_heads(),
+                            config.encoder_head_width()};
+  decoder_ends.attention = {config.decoder.heads, config.decoder_key_value_heads(),
+                            config.decoder_head_width()};
+  pack_embeddings(packer, *this);
+  for (int64_t i = 0; i < config.encoder.layers; ++i) {
+    const std::string layer = str("model.encoder.layers.", i);
+    encoder.push_back(
+        {.attention = packer.self_attention(layer), .feed_forward = packer.feed_forward(layer)});
+  }
+  for (int64_t i = 0; i < config.decoder.layers; ++i) {
+    const std::string layer = str("model.decoder.layers.", i);
+    DecoderLayer made;
+    if (config.decoder_kind == DecoderKind::ssru) {
+      made.ssru = packer.ssru(layer);
+    } else {
+      made.attention = packer.self_attention(layer);
+    }
+    made.cross = packer.cross_attention(layer);
+    made.feed_forward = packer.feed_forward(layer);
+    decoder.push_back(std::move(made));
+  }
+  if (config.positions == Positions::rotary) {
+    encoder_ends.rotary = {config.rotary_base, config.encoder_head_width()};
+    decoder_ends.rotary = {config.rotary_base, config.decoder_head_width()};
+  }
+  link_encoder(*this);
+  link_decoder(*this);
+  bytes = packer.bytes();
+}
+
+}  // namespace heddle::model

@@ -1,0 +1,121 @@
+// The weights of a model, packed: what the layer functions read. Made once from Parameters, then
+// read-only and shared by all threads.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "heddle/model/config.h"
+#include "heddle/model/parameters.h"
+#include "heddle/model/position_table.h"
+#include "heddle/ops/activation.h"
+#include "heddle/ops/matrix.h"
+
+namespace heddle::model {
+
+/// A bias, or a norm's weight; may be empty.
+using Vector = std::vector<float>;
+
+/// One or several projections of the same input, side by side in the output: [R, K] → [R, ΣN].
+/// One matrix where their precisions and input steps agree, else one a projection.
+struct Projection {
+  struct Part {
+    ops::Matrix matrix;  // [N, K]
+    Vector bias;         // [N], or empty
+  };
+  std::vector<Part> parts;
+  int64_t width = 0;  ///< ΣN
+
+  /// Step that the input should be quantised with; 0: none, or one a row.
+  float input_step() const { return parts.empty() ? 0 : parts.front().matrix.input_scale(); }
+
+  /// What a producer of the input should leave behind when nobody else reads it.
+  ops::Next wanted() const {
+    return {.step = input_step(), .only_codes = parts.size() == 1 && input_step() > 0};
+  }
+};
+
+struct NormWeights {
+  Vector weight, bias;  // [D]
+};
+
+/// What stands around a sublayer f: x' = norm(f(norm(x)) + x), any part of it absent, or the sum
+/// after the norm.
+struct Wrap {
+  std::optional<NormWeights> before;  ///< norms the sublayer's input
+  std::optional<NormWeights> after;
+  bool adds = false;        ///< the sublayer's input is added …
+  bool adds_first = false;  ///< … before the norm, not after it
+  float next_step = 0;      ///< of the projection that reads x' as it is; 0: none does
+};
+
+struct AttentionShape {
+  int64_t heads = 0, kv_heads = 0, head_width = 0;  // H, K, E
+  int64_t queries() const { return heads * head_width; }
+  int64_t keys() const { return kv_heads * head_width; }
+};
+
+struct SelfAttention {
+  Projection in;   ///< [R, D] → [R, (H + 2K) · E]: queries | keys | values
+  Projection out;  ///< [R, H · E] → [R, D]
+  Wrap wrap;
+};
+
+struct CrossAttention {
+  Projection queries;      ///< [R, D] → [R, H · E]
+  Projection keys_values;  ///< of the encoder's output: [T, D] → [T, 2K · E]
+  Projection out;          ///< [R, H · E] → [R, D]
+  Wrap wrap;
+};
+
+struct Ssru {
+  Projection gates;  ///< [R, D] → [R, 2D]: W x | W_f x + b_f
+  Wrap wrap;
+};
+
+struct FeedForward {
+  Projection in;   ///< [R, D] → [R, F], or gate | value [R, 2F]
+  Projection out;  ///< [R, F] → [R, D]
+  Wrap wrap;
+};
+
+struct EncoderLayer {
+  SelfAttention attention;
+  FeedForward feed_forward;
+};
+
+/// Either `attention` or `ssru` has weights.
+struct DecoderLayer {
+  SelfAttention attention;
+  Ssru ssru;
+  CrossAttention cross;
+  FeedForward feed_forward;
+};
+
+/// What the layers of a stack share, and what stands before and behind them.
+struct StackEnds {
+  AttentionShape attention;
+  RotaryTable rotary;       ///< of self-attention; not used unless positions are rotary
+  ops::Matrix embedding;    ///< [V, D]
+  float scale = 1;          ///< of the embeddings
+  PositionTable positions;  ///< added to them, or empty
+  std::optional<NormWeights> embedding_norm;
+  float first_step = 0;  ///< of the projection that reads the embeddings as they are; 0: none does
+  Wrap top;              ///< `adds` adds the embeddings
+};
+
+struct Weights {
+  Weights(const ModelFiles& files, ops::Precision precision);
+
+  TransformerConfig config;
+  ops::Activation activation;
+  StackEnds encoder_ends, decoder_ends;
+  std::vector<EncoderLayer> encoder;
+  std::vector<DecoderLayer> decoder;
+  ops::Matrix output;  ///< [V, D]; the same memory as an embedding that it is tied to
+  Vector output_bias;  ///< [V], or empty
+  int64_t bytes = 0;
+};
+
+}  // namespace heddle::model

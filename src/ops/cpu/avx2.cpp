@@ -1,0 +1,56 @@
+#include "heddle/ops/cpu/elementwise.h"
+#include "heddle/ops/cpu/float_product.h"
+#include "heddle/ops/cpu/int8_dots.h"
+#include "heddle/ops/cpu/int8_pairs.h"
+#include "heddle/ops/cpu/simd_avx2.h"
+#include "heddle/ops/cpu/tables.h"
+
+namespace heddle::ops::cpu {
+
+namespace {
+
+struct SignedDots {
+  using Vec = __m256i;
+  struct Codes {
+    __m256i values, sizes;
+  };
+  static constexpr int64_t kBytes = 32;
+
+  static int prepare(const RowDots& d, int64_t whole) {
+    split_signs<Avx2>(d.codes, whole, d.zero, d.scratch, d.scratch_bytes);
+    return 0;
+  }
+  static Vec none() { return _mm256_setzero_si256(); }
+  static Codes load(const RowDots& d, int64_t k) {
+    return {load_bytes<Avx2>(d.scratch + k), load_bytes<Avx2>(d.scratch + d.scratch_bytes + k)};
+  }
+  static Vec add(Vec sum, const Codes& codes, const int8_t* weights) {
+    const __m256i w = _mm256_sign_epi8(load_bytes<Avx2>(weights), codes.values);
+    return _mm256_add_epi32(sum, widened<Avx2>(_mm256_maddubs_epi16(codes.sizes, w)));
+  }
+  static void reduce(const Vec (&sums)[4], int32_t* totals) {
+    _mm_store_si128(reinterpret_cast<__m128i*>(totals), reduce_four<Avx2>(sums));
+  }
+};
+
+}  // namespace
+
+const Kernels kAvx2Kernels = {
+    .name = "avx2",
+    .supported =
+        [] { return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0; },
+    .pair_sums = true,
+    .multiply_int8 = multiply_int8_pairs<Avx2>,
+    .multiply_float = multiply_float<Avx2>,
+    .dot_rows_int8 = dot_rows_int8<SignedDots>,
+    .dot_rows_float = dot_rows_float<Avx2>,
+    .quantize = quantize<Avx2>,
+    .largest = largest<Avx2>,
+    .norm = norm<Avx2>,
+    .activate = activate<Avx2>,
+    .glu = glu<Avx2>,
+    .exponentials = exponentials<Avx2>,
+    .ssru = ssru<Avx2>,
+    .most = most<Avx2>};
+
+}  // namespace heddle::ops::cpu

@@ -1,0 +1,45 @@
+#include "heddle/ops/workspace.h"
+
+#include <algorithm>
+
+#include "heddle/ops/cpu/tables.h"
+
+namespace heddle::ops {
+
+Workspace::Workspace(std::string_view instructions) : kernels_(&cpu::kernels_for(instructions)) {}
+
+void* Workspace::take_bytes(size_t bytes) {
+  constexpr size_t kSmallest = size_t{1} << 20;
+  const size_t padded = (bytes + kHostAlignment - 1) / kHostAlignment * kHostAlignment;
+  while (block_ < blocks_.size() && used_ + padded > blocks_[block_]->bytes()) {
+    ++block_;
+    used_ = 0;
+  }
+  if (block_ == blocks_.size()) {
+    const size_t doubled = blocks_.empty() ? kSmallest : 2 * blocks_.back()->bytes();
+    blocks_.push_back(host_allocator().allocate(std::max(padded, doubled)));
+  }
+  void* piece = static_cast<char*>(blocks_[block_]->data()) + used_;
+  used_ += padded;
+  return piece;
+}
+
+void Workspace::rewind(size_t block, size_t used) {
+  block_ = block;
+  used_ = used;
+  // All given back: the small blocks of the beginning go, so that memory comes from one block.
+  if (block_ == 0 && used_ == 0 && blocks_.size() > 1) {
+    size_t bytes = 0;
+    for (const auto& held : blocks_) bytes += held->bytes();
+    blocks_.clear();
+    blocks_.push_back(host_allocator().allocate(bytes));
+  }
+}
+
+size_t Workspace::bytes() const {
+  size_t bytes = 0;
+  for (const auto& held : blocks_) bytes += held->bytes();
+  return bytes;
+}
+
+}  // namespace heddle::ops
