@@ -38,6 +38,7 @@ def test_every_name_has_a_docstring():
 def test_every_builder_is_offered():
     others = {"ColumnMask", "MaskPlan", "address", "attention_forward", "attention_backward"}
     others |= {"set_num_threads", "get_num_threads", "Planned"}
+    others |= {"Translation", "TranslationOptions", "TranslatorCore", "Variant"}
     others |= {name for name in dir(_core) if name.startswith("cuda_")}
     public = {name for name in dir(_core) if not name.startswith("_")}
     assert set(masks.__all__) == public - others | {"to_startend_row_indices"}

@@ -16,7 +16,7 @@ namespace heddle::io {
 namespace {
 
 constexpr std::string_view kFormat = "npz";
-constexpr uint32_t kLocal = 0x04034b50, kCentral = 0x02014b50, kEnd = 0x06054b50;
+constexpr uint32_t kLocal = 0x04034b50, kCentral = 0x02014b50;
 constexpr uint32_t kEnd64 = 0x06064b50, kLocator64 = 0x07064b50;
 constexpr uint64_t kEndSize = 22, kLocatorSize = 20, kEnd64Size = 56, kCentralSize = 46;
 constexpr uint64_t kLongestComment = 0xffff;
