@@ -37,10 +37,11 @@ void refused(const std::string& bytes, std::initializer_list<const char*> parts)
 
 TEST(Safetensors, ReadsWhatTheFormatSays) {
   const std::string data = bytes_of(1.5f) + bytes_of(-2.0f) + "\x07";
-  const SafetensorsFile file = parse(file_with("{\"__metadata__\":{\"format\":\"pt\"}," +
-                                                   entry("a.w", "F32", "[1,2]", "[0,8]") + "," +
-                                                   entry("b", "I8", "[]", "[8,9]") + "}",
-                                               data));
+  const std::string bytes =
+      file_with("{\"__metadata__\":{\"format\":\"pt\"}," + entry("a.w", "F32", "[1,2]", "[0,8]") +
+                    "," + entry("b", "I8", "[]", "[8,9]") + "}",
+                data);
+  const SafetensorsFile file = parse(bytes);
   ASSERT_EQ(file.tensors().size(), 2u);
   const Tensor a = file.read(file.tensors()[0]);
   EXPECT_EQ(a.shape(), (Shape{1, 2}));
@@ -200,9 +201,9 @@ TEST(Safetensors, STA3EmptyShapes) {
   EXPECT_EQ(parse(one("F32", "[]", "[0,4]", 4)).tensors()[0].shape.rank(), 0);
 }
 TEST(Safetensors, STA4AnyOrderAnyLength) {
-  const SafetensorsFile file = parse(file_with(
-      "{" + entry("a", "I8", "[1]", "[1,2]") + "," + entry("b", "I8", "[1]", "[0,1]") + "} ",
-      "xy"));
+  const std::string bytes = file_with(
+      "{" + entry("a", "I8", "[1]", "[1,2]") + "," + entry("b", "I8", "[1]", "[0,1]") + "} ", "xy");
+  const SafetensorsFile file = parse(bytes);
   EXPECT_EQ(file.tensors()[0].name, "b");
   EXPECT_EQ(*file.read(file.tensors()[1]).data<int8_t>(), 'y');
 }
