@@ -40,12 +40,19 @@ endif()
 
 set(sbom ${PROJECT_BINARY_DIR}/packaging/heddle.spdx.json)
 set(sbom_script ${PROJECT_SOURCE_DIR}/tools/sbom.py)
-set(cuda_part)
+set(built_parts)
 if(HEDDLE_CUDA_FOUND)
-  set(cuda_part --cuda ${CUDAToolkit_VERSION})
+  list(APPEND built_parts --cuda ${CUDAToolkit_VERSION})
+endif()
+list(APPEND built_parts --parts)
+if(NOT HEDDLE_ATTENTION_ONLY)
+  list(APPEND built_parts models)
+endif()
+if("serve" IN_LIST HEDDLE_MODULES)
+  list(APPEND built_parts serve)
 endif()
 add_custom_command(OUTPUT ${sbom} DEPENDS ${sbom_script}
-  COMMAND ${Python3_EXECUTABLE} ${sbom_script} --version ${PROJECT_VERSION} ${cuda_part} --output ${sbom}
+  COMMAND ${Python3_EXECUTABLE} ${sbom_script} --version ${PROJECT_VERSION} ${built_parts} --output ${sbom}
   COMMENT "Writing the bill of materials" VERBATIM)
 add_custom_target(heddle_sbom ALL DEPENDS ${sbom})
 install(FILES ${sbom} DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes tests/golden/models.json: small random translation models of every architecture option, with
-the hidden states that a plain PyTorch model in double precision computes.
+the hidden states that a plain PyTorch model in double precision computes, and
+tests/golden/training.json: the loss of each, a digest of every gradient, and 10 losses of descent.
 
-  make_golden_models.py [OUT]     needs torch (any build)
+  make_golden_models.py [FOLDER]     needs torch (any build)
 
 Weights are not stored: weight i of a parameter is a hash of its name and i (see `draw`), which
 tests/model/random_model.h draws too. The model below is written from the papers, one sentence at a
@@ -33,11 +34,16 @@ def splitmix(value):
     return value ^ (value >> 31)
 
 
-def draw(name, *shape):
-    """Uniform in [−1, 1) with 24 bits, then as wide as such a parameter should be."""
+def unit_numbers(name, *shape):
+    """Uniform in [−1, 1) with 24 bits."""
     seed, count = fnv1a(name), math.prod(shape)
-    unit = torch.tensor([(splitmix((seed + i) & MASK64) >> 40) / 2.0**23 - 1 for i in range(count)],
+    return torch.tensor([(splitmix((seed + i) & MASK64) >> 40) / 2.0**23 - 1 for i in range(count)],
                         dtype=torch.float64).reshape(shape)
+
+
+def draw(name, *shape):
+    """Unit numbers, made as wide as such a parameter should be."""
+    unit = unit_numbers(name, *shape)
     if "norm" in name and name.endswith(".weight"):
         values = 1 + 0.25 * unit
     elif name.endswith("bias"):
@@ -50,19 +56,25 @@ def draw(name, *shape):
 class Model:
     def __init__(self, config):
         self.c = config
+        self.parameters = {}
+
+    def draw(self, name, *shape):
+        if name not in self.parameters:
+            self.parameters[name] = draw(name, *shape).requires_grad_()
+        return self.parameters[name]
 
     def linear(self, x, name, out, bias):
-        y = x @ draw(name + ".weight", out, x.shape[-1]).T
-        return y + draw(name + ".bias", out) if bias else y
+        y = x @ self.draw(name + ".weight", out, x.shape[-1]).T
+        return y + self.draw(name + ".bias", out) if bias else y
 
     def norm(self, x, name):
         width = x.shape[-1]
-        weight = draw(name + ".weight", width)
+        weight = self.draw(name + ".weight", width)
         if self.c["norm_type"] == "layer_norm":
             y = F.layer_norm(x, (width,), weight, None, self.c["layer_norm_eps"])
         else:
             y = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.c["layer_norm_eps"]) * weight
-        return y + draw(name + ".bias", width) if self.c["norm_bias"] else y
+        return y + self.draw(name + ".bias", width) if self.c["norm_bias"] else y
 
     def wrapped(self, x, name, sublayer):
         """Marian's preprocess and postprocess around a sublayer."""
@@ -136,7 +148,7 @@ class Model:
             return torch.zeros(count, width, dtype=torch.float64)
         if kind == "learned":
             rows = c["max_position_embeddings"] + c["position_offset"]
-            table = draw(f"model.{stack}.embed_positions.weight", rows, width)
+            table = self.draw(f"model.{stack}.embed_positions.weight", rows, width)
             return table[c["position_offset"]:][:count]
         half = width // 2
         over = half - 1 if kind == "sinusoidal_marian" else half
@@ -151,7 +163,7 @@ class Model:
         vocabulary = c["vocab_size"] if stack == "encoder" else c["decoder_vocab_size"]
         shared = c["share_encoder_decoder_embeddings"]
         name = "model.shared.weight" if shared else f"model.{stack}.embed_tokens.weight"
-        table = draw(name, vocabulary, width)
+        table = self.draw(name, vocabulary, width)
         rows = [table[t] if t >= 0 else torch.zeros(width, dtype=torch.float64) for t in tokens]
         x = torch.stack(rows) * (math.sqrt(width) if c["scale_embedding"] else 1)
         x = x + self.positions(len(tokens), stack)
@@ -191,8 +203,8 @@ class Model:
         if c["tie_word_embeddings"]:
             shared = c["share_encoder_decoder_embeddings"]
             name = "model.shared.weight" if shared else "model.decoder.embed_tokens.weight"
-        y = hidden @ draw(name, c["decoder_vocab_size"], c["d_model"]).T
-        return y + draw("final_logits_bias", c["decoder_vocab_size"]) if c["output_bias"] else y
+        y = hidden @ self.draw(name, c["decoder_vocab_size"], c["d_model"]).T
+        return y + self.draw("final_logits_bias", c["decoder_vocab_size"]) if c["output_bias"] else y
 
 
 BASE = {
@@ -295,13 +307,83 @@ def golden(name, changes):
     return {"name": name, "config": config, "pairs": pairs}
 
 
+def supervision(name, number, config):
+    """Labels, weights and, for every third model, a teacher's choices; z-loss for another third."""
+    vocabulary, settings, rows = config["decoder_vocab_size"], {"label_smoothing": 0.1}, []
+    if number % 3 == 0:
+        settings["teacher_weight"] = 0.3
+    elif number % 3 == 1:
+        settings["z_loss"] = 0.01
+    for i, pair in enumerate(sentences(name, config)):
+        count = len(pair["target"])
+        labels = tokens(f"{name} label {i}", count, vocabulary)
+        weights = (1 + 0.5 * unit_numbers(f"{name} weight {i}", count)).float().tolist()
+        row = {"labels": [-1 if t % 5 == 3 else label for t, label in enumerate(labels)],
+               "weights": [float(f"{w:.9g}") for w in weights]}
+        if number % 3 == 0:
+            ids = [[(first + 4 * k) % vocabulary for k in range(3)] for first in labels]
+            logs = (unit_numbers(f"{name} teacher {i}", count, 3) - 2).float()
+            row["teacher_ids"] = sum(ids, [])
+            row["teacher_logs"] = [float(f"{v:.9g}") for v in logs.flatten().tolist()]
+        rows.append(row)
+    return settings, rows
+
+
+def loss_of(model, name, settings, rows):
+    """Σ weight · loss as model/training.h defines it."""
+    total, smoothing = 0, settings["label_smoothing"]
+    for pair, row in zip(sentences(name, model.c), rows):
+        logits = model.logits(model.decode(pair["target"], model.encode(pair["source"])))
+        z, logs = logits.logsumexp(-1), logits.log_softmax(-1)
+        for t, label in enumerate(row["labels"]):
+            if label < 0:
+                continue
+            loss = -(1 - smoothing) * logs[t, label] - smoothing * logs[t].mean()
+            if "teacher_weight" in settings:
+                part = slice(3 * t, 3 * t + 3)
+                q = torch.tensor(row["teacher_logs"][part], dtype=torch.float64).log_softmax(0)
+                divergence = (q.exp() * (q - logs[t, row["teacher_ids"][part]])).sum()
+                loss = loss + settings["teacher_weight"] * (divergence - loss)
+            total = total + row["weights"][t] * (loss + settings.get("z_loss", 0) * z[t] ** 2)
+    return total
+
+
+STEPS, RATE = 10, 2.0**-9
+
+
+def trained(name, number, changes):
+    """The first loss and gradients, each as its norm and its product with unit numbers; then the
+    losses before each of STEPS steps of plain descent at RATE."""
+    config = BASE | changes
+    model, losses, gradients = Model(config), [], {}
+    settings, rows = supervision(name, number, config)
+    for step in range(STEPS):
+        loss = loss_of(model, name, settings, rows)
+        loss.backward()
+        losses.append(float(f"{loss.item():.12g}"))
+        for key, value in model.parameters.items():
+            if step == 0:
+                along = (value.grad * unit_numbers(key + " probe", *value.shape)).sum().item()
+                gradients[key] = [float(f"{v:.8g}") for v in (value.grad.norm().item(), along)]
+            with torch.no_grad():
+                value -= RATE * value.grad
+            value.grad = None
+    return {"name": name, "settings": settings, "pairs": rows, "rate": RATE, "losses": losses,
+            "gradients": gradients}
+
+
+def write(path, items):
+    text = ",\n".join(json.dumps(item, separators=(",", ":")) for item in items)
+    path.write_text("[\n" + text + "\n]\n", encoding="utf-8")
+    print(f"{path}: {len(items)} models, {path.stat().st_size} bytes")
+
+
 def main():
     root = pathlib.Path(__file__).resolve().parent.parent
-    out = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else root / "tests/golden/models.json"
-    models = [golden(name, changes) for name, changes in MODELS.items()]
-    text = ",\n".join(json.dumps(model, separators=(",", ":")) for model in models)
-    out.write_text("[\n" + text + "\n]\n", encoding="utf-8")
-    print(f"{out}: {len(models)} models, {out.stat().st_size} bytes")
+    folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else root / "tests/golden"
+    write(folder / "models.json", [golden(*each) for each in MODELS.items()])
+    write(folder / "training.json",
+          [trained(name, i, changes) for i, (name, changes) in enumerate(MODELS.items())])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the bill of materials of Heddle: SPDX 2.3, JSON.
 
-  sbom.py --version 0.1.0 --output heddle.spdx.json [--cuda 13.0]
+  sbom.py --version 0.1.0 --output heddle.spdx.json [--cuda 13.0] [--parts models serve]
   sbom.py --check heddle.spdx.json FILE...
 
 The second form reads which shared libraries the FILEs need and fails when one has no package in the
@@ -35,8 +35,26 @@ DEPENDENCIES = [
     ("googletest", "libgtest-dev", "BSD-3-Clause", "Google LLC",
      "https://github.com/google/googletest", "TEST_DEPENDENCY_OF", []),
 ]
+# The same for the parts that a build may leave out.
+PARTS = {"models": [
+    ("nlohmann-json", "nlohmann-json3-dev", "MIT", "Niels Lohmann",
+     "https://json.nlohmann.me", "STATIC_LINK", []),
+    ("yaml-cpp", "libyaml-cpp-dev", "MIT", "Jesse Beder",
+     "https://github.com/jbeder/yaml-cpp", "DYNAMIC_LINK", ["libyaml-cpp.so.0.7"]),
+    ("icu", "libicu-dev", "Unicode-DFS-2016", "Unicode, Inc.",
+     "https://icu.unicode.org", "DYNAMIC_LINK", ["libicuuc.so.72", "libicudata.so.72"]),
+    ("sentencepiece", "libsentencepiece-dev", "Apache-2.0", "Google LLC",
+     "https://github.com/google/sentencepiece", "DYNAMIC_LINK",
+     ["libsentencepiece.so.0", "libsentencepiece_train.so.0"]),
+    ("zstd", "libzstd-dev", "BSD-3-Clause", "Meta Platforms, Inc.",
+     "https://facebook.github.io/zstd/", "DYNAMIC_LINK", ["libzstd.so.1"]),
+], "serve": [
+    ("libmicrohttpd", "libmicrohttpd-dev", "LGPL-2.1-or-later", "Free Software Foundation",
+     "https://www.gnu.org/software/libmicrohttpd/", "DYNAMIC_LINK", ["libmicrohttpd.so.12"]),
+]}
 CUDA = ("cuda-runtime", None, "LicenseRef-NVIDIA-CUDA-EULA", "NVIDIA Corporation",
         "https://developer.nvidia.com/cuda-toolkit", "STATIC_LINK", [])
+PEOPLE = {"Niels Lohmann", "Jesse Beder"}  # every other supplier is an organization
 
 
 def debian_versions(package):
@@ -66,11 +84,12 @@ def creation_time():
 
 
 def spdx_package(name, version, licence, supplier, home):
+    kind = "Person" if supplier in PEOPLE else "Organization"
     package = {
         "SPDXID": "SPDXRef-" + re.sub(r"[^A-Za-z0-9.-]", "-", name),
         "name": name,
         "versionInfo": version or "NOASSERTION",
-        "supplier": "Organization: " + supplier,
+        "supplier": f"{kind}: {supplier}",
         "downloadLocation": "NOASSERTION",
         "filesAnalyzed": False,
         "licenseConcluded": licence,
@@ -82,11 +101,11 @@ def spdx_package(name, version, licence, supplier, home):
     return package
 
 
-def document(version, cuda):
+def document(version, cuda, parts):
     root = spdx_package("heddle", version, "Apache-2.0", "Heddle authors", None)
     root["copyrightText"] = "Copyright 2026 Heddle authors"
     packages, relations = [root], [("SPDXRef-DOCUMENT", "DESCRIBES", root["SPDXID"])]
-    rows = DEPENDENCIES + ([CUDA] if cuda else [])
+    rows = DEPENDENCIES + [row for part in parts for row in PARTS[part]] + ([CUDA] if cuda else [])
     for name, debian, licence, supplier, home, relation, libraries in rows:
         found, full = debian_versions(debian) if debian else (cuda, None)
         package = spdx_package(name, found, licence, supplier, home)
@@ -146,6 +165,7 @@ def main():
     parser = argparse.ArgumentParser(description="Heddle's bill of materials (SPDX 2.3 JSON)")
     parser.add_argument("--version")
     parser.add_argument("--cuda", help="version of the CUDA toolkit, when kernels are built")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=[], help="parts that are built")
     parser.add_argument("--output")
     parser.add_argument("--check", metavar="SBOM")
     parser.add_argument("files", nargs="*")
@@ -155,7 +175,7 @@ def main():
     if not arguments.version or not arguments.output:
         parser.error("expected --version and --output, or --check")
     with open(arguments.output, "w", encoding="utf-8") as file:
-        json.dump(document(arguments.version, arguments.cuda), file, indent=2)
+        json.dump(document(arguments.version, arguments.cuda, arguments.parts), file, indent=2)
         file.write("\n")
     return 0
 

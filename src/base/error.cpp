@@ -1,7 +1,6 @@
 #include "heddle/base/error.h"
 
 #include <charconv>
-#include <utility>
 
 namespace heddle::detail {
 
@@ -23,6 +22,6 @@ void append(std::string& text, int64_t part) { append_number(text, part); }
 void append(std::string& text, uint64_t part) { append_number(text, part); }
 void append(std::string& text, double part) { append_number(text, part); }
 
-void throw_error(std::string text) { throw Error(std::move(text)); }
+void throw_error(const std::string& text) { throw Error(text); }
 
 }  // namespace heddle::detail

@@ -39,7 +39,7 @@ inline void append(std::string& text, unsigned long long part) {
   append(text, static_cast<uint64_t>(part));
 }
 
-[[noreturn]] void throw_error(std::string text);
+[[noreturn]] void throw_error(const std::string& text);
 
 }  // namespace detail
 

@@ -55,7 +55,7 @@ void LinePool::fail(std::exception_ptr error) {
   changed_.notify_all();
 }
 
-bool LinePool::gives(size_t room, Work& work) {
+bool LinePool::gives(int free_rows, Work& work) {
   if (!raw_.empty() && prepared_.size() < window_lines_) {
     const size_t count = std::min(kChunk, raw_.size());
     for (size_t i = 0; i < count; ++i) {
@@ -66,11 +66,12 @@ bool LinePool::gives(size_t room, Work& work) {
     work.task = Task::prepare;
     return true;
   }
-  if (room > 0 && !prepared_.empty()) {
+  if (!prepared_.empty() && prepared_.front().rows <= free_rows) {
     // The last ones are shared out, so that no worker is left with all of them.
     const bool last = closed_ && raw_.empty() && preparing_ == 0;
-    const size_t share = last ? (prepared_.size() + workers_ - 1) / workers_ : prepared_.size();
-    for (size_t count = std::min(room, share); count > 0; --count) {
+    size_t share = last ? (prepared_.size() + workers_ - 1) / workers_ : prepared_.size();
+    for (; share > 0 && prepared_.front().rows <= free_rows; --share) {
+      free_rows -= prepared_.front().rows;
       std::pop_heap(prepared_.begin(), prepared_.end(), comes_later);
       work.items.push_back(std::move(prepared_.back()));
       prepared_.pop_back();
@@ -85,12 +86,12 @@ bool LinePool::gives(size_t room, Work& work) {
   return false;
 }
 
-LinePool::Work LinePool::next(size_t room, bool busy) {
+LinePool::Work LinePool::next(int free_rows, bool busy) {
   Work work;
   std::unique_lock lock(mutex_);
   for (;;) {
     if (error_) std::rethrow_exception(error_);
-    if (gives(room, work) || busy) return work;
+    if (gives(free_rows, work) || busy) return work;
     changed_.wait(lock);
   }
 }

@@ -18,9 +18,12 @@ std::vector<float> bias_of(const model::Transformer& transformer, bool allow_unk
   const std::span<const float> given = transformer.output_bias();
   std::vector<float> bias(static_cast<size_t>(config.target_vocabulary), 0.0f);
   std::copy(given.begin(), given.end(), bias.begin());
-  for (const int32_t token : {config.pad, allow_unknown ? -1 : config.unk}) {
+  const auto forbid = [&](int32_t token) {
     if (token >= 0 && token != config.eos) bias[static_cast<size_t>(token)] = kNever;
-  }
+  };
+  forbid(config.pad);
+  if (!allow_unknown) forbid(config.unk);
+  for (const int32_t token : config.never_written) forbid(token);
   return bias;
 }
 

@@ -1,5 +1,6 @@
 #include "heddle/decode/options.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "heddle/base/error.h"
@@ -23,6 +24,8 @@ void Options::check() const {
                max_length_factor, "; expected above 0, to 100");
   HEDDLE_CHECK(max_length_extra >= 0 && max_length_extra <= 10'000, "options: max_length_extra is ",
                max_length_extra, "; expected 0 … 10000");
+  HEDDLE_CHECK(max_length >= 0, "options: max_length is ", max_length,
+               "; expected 1 or more, or 0 for no such limit");
   HEDDLE_CHECK(min_length >= 0 && min_length <= 10'000, "options: min_length is ", min_length,
                "; expected 0 … 10000");
   HEDDLE_CHECK(sampling.temperature > 0 && std::isfinite(sampling.temperature),
@@ -40,8 +43,10 @@ void Options::check() const {
 }
 
 int64_t Options::target_limit(int64_t source_tokens) const {
-  return static_cast<int64_t>(std::ceil(max_length_factor * static_cast<double>(source_tokens))) +
-         max_length_extra;
+  const auto scaled =
+      static_cast<int64_t>(std::ceil(max_length_factor * static_cast<double>(source_tokens)));
+  const int64_t limit = scaled + max_length_extra;
+  return max_length > 0 ? std::min(limit, max_length) : limit;
 }
 
 }  // namespace heddle::decode

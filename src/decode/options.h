@@ -33,6 +33,7 @@ struct Options {
 
   double max_length_factor = 3;  ///< most target tokens: factor · source tokens (end included) …
   int64_t max_length_extra = 8;  ///< … + this, so that a source of one word may still be explained
+  int64_t max_length = 0;        ///< most target tokens, whatever the source has; 0: no such limit
   int64_t min_length = 0;        ///< the end is not chosen before this many tokens
 
   Sampling sampling{};

@@ -14,9 +14,9 @@ constexpr size_t kLineBytes = 256;
 
 Stream::Stream(const TextSettings& text, const Options& options, const TranslatorSettings& settings,
                int workers)
-    : job_{.pool = LinePool(settings.window_lines, workers),
-           .options = std::make_shared<const Options>(options),
-           .text_by_workers = settings.parallel_text},
+    : options_(std::make_shared<const Options>(options)),
+      pool_(settings.window_lines, workers),
+      job_{.source = pool_, .text_by_workers = settings.parallel_text},
       text_(text),
       workers_(workers),
       max_line_bytes_(static_cast<size_t>(settings.max_line_bytes)),
@@ -39,8 +39,9 @@ void Stream::open(LinePointer line) {
     line->text = {};
   }
   line->number = lines_++;
+  line->options = options_;
   if (!job_.text_by_workers) text_.prepare(*line, text_statistics_);
-  job_.pool.add(std::move(line));
+  pool_.add(std::move(line));
 }
 
 void Stream::add(const std::string& text, std::string prefix) {
@@ -52,7 +53,7 @@ void Stream::add(const std::string& text, std::string prefix) {
 }
 
 void Stream::close() {
-  job_.pool.close();
+  pool_.close();
   window_.close();
 }
 
@@ -91,7 +92,7 @@ void Stream::write(const Translator::Sink& sink, const Translator::Control& cont
   while (std::optional<Done> done = window_.take()) {
     if (!job_.text_by_workers) {
       const Share share(written.profile.text);
-      done->translation = text_.finish(*done->line, *job_.options, written);
+      done->translation = text_.finish(*done->line, *options_, written);
     }
     if (control.stop != nullptr && *control.stop) throw Stopped{};
     sink(std::move(done->translation));
@@ -101,9 +102,9 @@ void Stream::write(const Translator::Sink& sink, const Translator::Control& cont
   job_.statistics += written;
 }
 
-void Stream::fail(std::exception_ptr error) {
+void Stream::fail(const std::exception_ptr& error) {
   abandoned_ = true;
-  job_.pool.fail(error);
+  pool_.fail(error);
   window_.fail(error);
 }
 

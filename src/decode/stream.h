@@ -5,6 +5,7 @@
 #include <optional>
 #include <thread>
 
+#include "heddle/decode/line_pool.h"
 #include "heddle/decode/translator.h"
 #include "heddle/decode/worker.h"
 #include "heddle/text/ordered_queue.h"
@@ -32,10 +33,11 @@ class Stream {
   /// Takes the translations in their order until the last; throws what any thread has thrown.
   void write(const Translator::Sink& sink, const Translator::Control& control, const Timer& timer);
 
-  void fail(std::exception_ptr error);
+  void fail(const std::exception_ptr& error);
   void join_reader();
 
   Job& job() { return job_; }
+  const Options& options() const { return *options_; }
   int workers() const { return workers_; }
   Statistics statistics(double seconds);
 
@@ -48,6 +50,8 @@ class Stream {
   void open(LinePointer line);
   void report(const Translator::Control& control, const Timer& timer);
 
+  std::shared_ptr<const Options> options_;
+  LinePool pool_;
   Job job_;
   TextPath text_;  // of the thread that does all the text, when the workers do not
   const int workers_;

@@ -39,7 +39,7 @@ void TextPath::prepare(Line& line, Statistics& statistics) {
   }
   for (text::PreparedLine::Segment& segment : line.frame.segments) {
     line.pieces.push_back({std::move(segment.tokens), {}});
-    line.pieces.back().tokens.push_back(settings_.end);
+    if (settings_.ends_source) line.pieces.back().tokens.push_back(settings_.end);
     statistics.source_tokens += std::ssize(line.pieces.back().tokens);
   }
   line.open_pieces = std::ssize(line.pieces);

@@ -16,7 +16,8 @@ struct TextSettings {
   const text::Tokenizer* source = nullptr;  ///< both outlive the path
   const text::Tokenizer* target = nullptr;
   text::SegmentOptions segments{};
-  int32_t end = 0;  ///< put behind every source piece
+  int32_t end = 0;          ///< the token behind every target …
+  bool ends_source = true;  ///< … and behind every source
 };
 
 /// One for each thread.

@@ -1,6 +1,7 @@
 #include "heddle/decode/worker.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace heddle::decode {
 
@@ -26,89 +27,121 @@ Profile Worker::engine_profile() const {
 }
 
 // Pieces are fetched when they can be admitted and not before: others may be free earlier.
-size_t Worker::room(const Job& job) const {
-  const int rows = rows_of(*job.options);
-  const int waiting = static_cast<int>(scheduler_->waiting()) * rows;
-  const int free = engine_->rows() - scheduler_->live_rows() - waiting;
+int Worker::room() const {
+  const int free = engine_->rows() - held_rows_;
   const bool enough = scheduler_->live_rows() == 0 || free >= settings_.admission.refill_rows;
-  return enough && free > 0 ? static_cast<size_t>(free / rows) : 0;
+  return enough ? std::max(free, 0) : 0;
 }
 
-void Worker::prepare(Job& job, LinePool::Work& work) {
+void Worker::prepare(Job& job) {
   std::vector<Item> items;
-  for (LinePointer& line : work.lines) {
-    if (job.text_by_workers) {
+  for (const LinePointer& line : work_.lines) {
+    if (job.text_by_workers && line->wanted()) {
       const Share share(statistics_.profile.text);
       text_.prepare(*line, statistics_);
     }
     if (line->pieces.empty()) complete(job, line);
     for (size_t piece = 0; piece < line->pieces.size(); ++piece) {
-      items.push_back({line, piece, 0, std::ssize(line->pieces[piece].tokens)});
+      items.push_back(
+          {line, piece, 0, std::ssize(line->pieces[piece].tokens), rows_of(*line->options)});
     }
   }
-  job.pool.put(std::move(items));
+  work_.lines.clear();
+  job.source.put(std::move(items));
 }
 
-void Worker::submit(Job& job, LinePool::Work& work) {
-  for (Item& item : work.items) {
-    const Piece& piece = item.line->pieces[item.piece];
+void Worker::submit() {
+  for (Item& item : work_.items) {
+    const Line& line = *item.line;
     const uint64_t id = next_id_++;
     Request request{.id = id,
-                    .source = piece.tokens,
+                    .source = line.pieces[item.piece].tokens,
                     .prefix = {},
-                    .options = job.options,
-                    .random_key = item.line->number + (uint64_t{item.piece} << 40),
+                    .options = line.options,
+                    .random_key = line.number + (uint64_t{item.piece} << 40),
                     .deadline = {}};
     // The prefix of a line belongs to its first piece.
-    if (item.piece == 0) request.prefix = item.line->prefix_tokens;
+    if (item.piece == 0) request.prefix = line.prefix_tokens;
+    held_rows_ += item.rows;
     live_.emplace(id, std::move(item));
     scheduler_->submit(std::move(request));
   }
+}
+
+void Worker::drop(Job& job) {
+  const uint64_t dropped = job.dropped;
+  if (dropped == seen_dropped_) return;
+  seen_dropped_ = dropped;
+  for (const auto& [id, item] : live_) {
+    if (!item.line->wanted()) scheduler_->cancel(id);
+  }
+}
+
+std::vector<LinePointer> Worker::take_lines() {
+  std::vector<LinePointer> lines = std::move(work_.lines);
+  for (Item& item : work_.items) {
+    if (item.line) lines.push_back(std::move(item.line));
+  }
+  for (auto& [id, item] : live_) lines.push_back(std::move(item.line));
+  work_ = {};
+  live_.clear();
+  return lines;
 }
 
 void Worker::complete(Job& job, const LinePointer& line) {
   Translation translation;
   if (job.text_by_workers) {
     const Share share(statistics_.profile.text);
-    translation = text_.finish(*line, *job.options, statistics_);
+    translation = text_.finish(*line, *line->options, statistics_);
   }
   job.done(line, std::move(translation));
 }
 
 void Worker::step(Job& job) {
   scheduler_->step(results_);
+  const int rows = scheduler_->live_rows();
+  job.live_rows += rows - counted_rows_;
+  counted_rows_ = rows;
+  if (job.stepped) job.stepped(rows + static_cast<int>(results_.size()));
   for (Result& result : results_) {
     const auto place = live_.find(result.id);
-    const Item item = std::move(place->second);
-    live_.erase(place);
+    Item& item = place->second;
     item.line->pieces[item.piece].hypotheses = std::move(result.hypotheses);
-    if (item.line->open_pieces.fetch_sub(1) == 1) complete(job, item.line);
+    if (result.status == Status::finished && item.line->open_pieces.fetch_sub(1) == 1) {
+      complete(job, item.line);
+    }
+    held_rows_ -= item.rows;
+    live_.erase(place);
   }
   results_.clear();
 }
 
 void Worker::run(Job& job) {
   statistics_ = {};
+  results_.clear();
   live_.clear();
+  held_rows_ = 0;
+  seen_dropped_ = job.dropped;
+  job.live_rows -= std::exchange(counted_rows_, 0);  // of a run that has thrown
   scheduler_ = std::make_unique<Scheduler>(*engine_, settings_);
   const Timer timer;
   const Profile before = engine_profile();
   int steps = 0;
   for (;;) {
-    LinePool::Work work;
     const bool busy = !scheduler_->idle();
     if (busy) {
-      work = job.pool.next(room(job), true);
+      work_ = job.source.next(room(), true);
     } else {
       const Share share(statistics_.profile.idle);
-      work = job.pool.next(room(job), false);
+      work_ = job.source.next(room(), false);
     }
-    if (work.task == LinePool::Task::finished && !busy) break;
-    if (work.task == LinePool::Task::prepare) {
-      prepare(job, work);
+    if (work_.task == WorkSource::Task::finished && !busy) break;
+    if (work_.task == WorkSource::Task::prepare) {
+      prepare(job);
       continue;
     }
-    if (work.task == LinePool::Task::decode) submit(job, work);
+    if (work_.task == WorkSource::Task::decode) submit();
+    drop(job);
     step(job);
     if (++steps % kStepsBetweenReports == 0) {
       const std::lock_guard lock(job.mutex);

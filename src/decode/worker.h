@@ -1,27 +1,31 @@
-// One thread's share of a translation: takes lines from the pool, prepares some, decodes others,
-// and hands on what is done. It keeps its engine from one call to the next.
+// One thread's share of a translation: takes lines from their source, prepares some, decodes
+// others, and hands on what is done. It keeps its engine from one call to the next.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
 
-#include "heddle/decode/line_pool.h"
 #include "heddle/decode/model_engine.h"
 #include "heddle/decode/scheduler.h"
 #include "heddle/decode/text_path.h"
+#include "heddle/decode/work_source.h"
 
 namespace heddle::decode {
 
 /// What the workers of one call share.
 struct Job {
-  LinePool pool;
-  std::shared_ptr<const Options> options;
+  WorkSource& source;
   bool text_by_workers = true;  ///< off: lines come prepared and leave as they were decoded
 
   /// Takes a line that is done, from any worker; its translation is empty unless text_by_workers.
   std::function<void(LinePointer, Translation)> done{};
+
+  std::atomic<uint64_t> dropped{0};         ///< counts the times that live lines became unwanted
+  std::atomic<int> live_rows{0};            ///< of all workers together
+  std::function<void(int rows)> stepped{};  ///< after each step, when set; from any worker
 
   std::mutex mutex{};
   Statistics statistics{};    ///< under the mutex
@@ -35,17 +39,21 @@ class Worker {
   Worker(std::unique_ptr<Engine> engine, std::vector<const Profile*> profiles,
          const EngineSettings& size, const SchedulerSettings& settings, const TextSettings& text);
 
-  /// Works until the pool has nothing more to give.
+  /// Works until the source has nothing more to give.
   void run(Job& job);
+
+  /// After run() has thrown: the lines it had, each at least once.
+  std::vector<LinePointer> take_lines();
 
   const EngineSettings& engine_settings() const { return size_; }
 
  private:
-  void prepare(Job& job, LinePool::Work& work);
-  void submit(Job& job, LinePool::Work& work);
+  void prepare(Job& job);
+  void submit();
+  void drop(Job& job);
   void step(Job& job);
   void complete(Job& job, const LinePointer& line);
-  size_t room(const Job& job) const;
+  int room() const;
   Profile engine_profile() const;
 
   std::unique_ptr<Engine> engine_;
@@ -54,7 +62,11 @@ class Worker {
   SchedulerSettings settings_;
   TextPath text_;
   std::unique_ptr<Scheduler> scheduler_;
-  std::unordered_map<uint64_t, Item> live_;  // by request id
+  WorkSource::Work work_;                    // at hand
+  std::unordered_map<uint64_t, Item> live_;  // in the scheduler, by request id
+  int held_rows_ = 0;                        // of these
+  uint64_t seen_dropped_ = 0;
+  int counted_rows_ = 0;  // of ours, in the job's live rows
   uint64_t next_id_ = 0;
   std::vector<Result> results_;
   Statistics statistics_;  // of this run; handed over now and then

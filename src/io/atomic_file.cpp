@@ -1,6 +1,5 @@
 #include "heddle/io/atomic_file.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,22 +37,23 @@ void AtomicFile::fail(std::string_view action, int error) const {
       str("io: ", path_, ": cannot be ", action, ": ", std::generic_category().message(error)));
 }
 
-AtomicFile::AtomicFile(const std::string& path) : path_(path), temporary_(temporary_name(path)) {
+AtomicFile::AtomicFile(const std::string& path, FileOperations& files)
+    : files_(files), path_(path), temporary_(temporary_name(path)) {
   HEDDLE_CHECK(!is_directory(path), "io: ", path,
                ": found a directory; expected a file to replace");
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  descriptor_ = files_.create(temporary_);
   if (descriptor_ < 0) fail("created", errno);
 }
 
 AtomicFile::~AtomicFile() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  if (descriptor_ >= 0) files_.close(descriptor_);
+  if (!temporary_.empty()) files_.remove(temporary_);
 }
 
 void AtomicFile::write_through(const std::byte* bytes, size_t count) {
   size_ += count;
   while (count > 0) {
-    const ssize_t done = ::write(descriptor_, bytes, count);
+    const ssize_t done = files_.write(descriptor_, bytes, count);
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) fail("written", errno);
     bytes += done;
@@ -78,21 +78,16 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 void AtomicFile::commit() {
   flush();
   // Never again after a failure: the kernel may have dropped the pages that it could not write.
-  if (::fsync(descriptor_) != 0) fail("synced", errno);
-  const int closed = ::close(std::exchange(descriptor_, -1));
+  if (files_.sync(descriptor_) != 0) fail("synced", errno);
+  const int closed = files_.close(std::exchange(descriptor_, -1));
   if (closed != 0) fail("closed", errno);
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("renamed", errno);
+  if (files_.rename(temporary_, path_) != 0) fail("renamed", errno);
   temporary_.clear();
-  const int folder = ::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) fail("synced", errno);
-  const int synced = ::fsync(folder);
-  const int error = errno;
-  ::close(folder);
-  if (synced != 0) fail("synced", error);
+  if (files_.sync_folder(folder_of(path_)) != 0) fail("synced", errno);
 }
 
-void write_file(const std::string& path, std::string_view content) {
-  AtomicFile file(path);
+void write_file(const std::string& path, std::string_view content, FileOperations& files) {
+  AtomicFile file(path, files);
   file.write(content);
   file.commit();
 }

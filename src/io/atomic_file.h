@@ -10,11 +10,14 @@
 #include <string>
 #include <string_view>
 
+#include "heddle/io/file_operations.h"
+
 namespace heddle::io {
 
 class AtomicFile {
  public:
-  explicit AtomicFile(const std::string& path);
+  /// `files` must outlive the file.
+  explicit AtomicFile(const std::string& path, FileOperations& files = system_files());
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
   ~AtomicFile();  ///< without commit(): removes what was written
@@ -37,6 +40,7 @@ class AtomicFile {
   void write_through(const std::byte* bytes, size_t count);
   [[noreturn]] void fail(std::string_view action, int error) const;
 
+  FileOperations& files_;
   std::string path_;
   std::string temporary_;
   std::string buffer_;
@@ -45,7 +49,8 @@ class AtomicFile {
 };
 
 /// Replaces the file by this content.
-void write_file(const std::string& path, std::string_view content);
+void write_file(const std::string& path, std::string_view content,
+                FileOperations& files = system_files());
 
 /// Copies a regular file; nothing happens when both names are one file.
 void copy_file(const std::string& from, const std::string& to);

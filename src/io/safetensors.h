@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "heddle/io/file_operations.h"
 #include "heddle/io/source.h"
 #include "heddle/io/tensor_entry.h"
 
@@ -54,6 +55,6 @@ class SafetensorsModel {
 
 /// Writes the tensors (contiguous, any order) as one file, atomically.
 void write_safetensors(const std::string& path, const std::map<std::string, Tensor>& tensors,
-                       const Metadata& metadata = {});
+                       const Metadata& metadata = {}, FileOperations& files = system_files());
 
 }  // namespace heddle::io

@@ -113,7 +113,7 @@ SafetensorsModel::SafetensorsModel(const std::string& path) {
 }
 
 void write_safetensors(const std::string& path, const std::map<std::string, Tensor>& tensors,
-                       const Metadata& metadata) {
+                       const Metadata& metadata, FileOperations& files) {
   // Wide elements first, so that each tensor is aligned to its element.
   std::vector<const std::pair<const std::string, Tensor>*> order;
   for (const auto& named : tensors) order.push_back(&named);
@@ -136,7 +136,7 @@ void write_safetensors(const std::string& path, const std::map<std::string, Tens
   std::string text = to_json(header);
   text.append((kDataAlignment - (8 + text.size()) % kDataAlignment) % kDataAlignment, ' ');
 
-  AtomicFile file(path);
+  AtomicFile file(path, files);
   file.number(static_cast<uint64_t>(text.size()));
   file.write(text);
   for (const auto* named : order) {

@@ -107,6 +107,9 @@ void TransformerConfig::check() const {
   check_token("pad_token_id", pad, -1, target_vocabulary);
   check_token("unk_token_id", unk, -1, source_vocabulary);
   check_token("decoder_start_token_id", decoder_start, -1, target_vocabulary);
+  for (const int32_t token : never_written) {
+    check_token("bad_words_ids", token, 0, target_vocabulary);
+  }
   check_range("alignment_layer", alignment_layer, -1, decoder.layers - 1);
   check_range("alignment_head", alignment_head, -1, decoder.heads - 1);
 }

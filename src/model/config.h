@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "heddle/io/value.h"
 
@@ -95,6 +96,8 @@ struct TransformerConfig {
   int32_t pad = -1;            ///< pad_token_id; −1: none
   int32_t unk = 1;             ///< unk_token_id (ours)
   int32_t decoder_start = -1;  ///< decoder_start_token_id; −1: the zero vector, as Marian starts
+  bool ends_source = true;     ///< source_eos (ours): eos stands behind the source
+  std::vector<int32_t> never_written;  ///< bad_words_ids of one token, rising, beside pad
 
   int alignment_layer = -1;  ///< alignment_layer (ours): decoder layer whose cross-attention
                              ///< aligns, −1 the last

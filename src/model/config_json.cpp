@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -60,6 +61,33 @@ constexpr int64_t kLarge = int64_t{1} << 30;
 
 int32_t read_token(const io::Field& json, std::string_view key, int32_t otherwise) {
   return static_cast<int32_t>(json.integer_or(key, otherwise, -1, kLarge));
+}
+
+/// Sequences of several tokens are left out: Marian models forbid none. The end cannot be
+/// forbidden, and pad is never written anyway.
+std::vector<int32_t> read_never_written(const io::Field& json, const TransformerConfig& config) {
+  std::vector<int32_t> tokens;
+  const auto sequences = json.find("bad_words_ids");
+  if (!sequences) return tokens;
+  for (const io::Field& sequence : sequences->items()) {
+    const std::vector<io::Field> items = sequence.items();
+    if (items.size() != 1) continue;
+    const auto token = static_cast<int32_t>(items[0].integer(0, kLarge));
+    if (token != config.eos && token != config.pad) tokens.push_back(token);
+  }
+  std::sort(tokens.begin(), tokens.end());
+  tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
+  return tokens;
+}
+
+io::Value bad_words(const TransformerConfig& config) {
+  io::Value::List sequences;
+  const auto add = [&](int32_t token) {
+    sequences.push_back(io::Value::List{io::Value(int64_t{token})});
+  };
+  if (config.pad >= 0 && config.pad != config.eos) add(config.pad);
+  for (const int32_t token : config.never_written) add(token);
+  return sequences;
 }
 
 StackConfig read_stack(const io::Field& json, const std::string& side) {
@@ -162,6 +190,8 @@ TransformerConfig read_config(const io::Field& json) {
   config.pad = read_token(json, "pad_token_id", -1);
   config.unk = read_token(json, "unk_token_id", 1);
   config.decoder_start = read_token(json, "decoder_start_token_id", config.pad);
+  config.ends_source = json.boolean_or("source_eos", true);
+  config.never_written = read_never_written(json, config);
   config.alignment_layer = read_token(json, "alignment_layer", -1);
   config.alignment_head = read_token(json, "alignment_head", 0);
   config.check();
@@ -207,6 +237,9 @@ io::Value to_json(const TransformerConfig& config) {
   json.set("pad_token_id", int64_t{config.pad});
   json.set("unk_token_id", int64_t{config.unk});
   json.set("decoder_start_token_id", int64_t{config.decoder_start});
+  json.set("source_eos", config.ends_source);
+  io::Value forbidden = bad_words(config);
+  if (!forbidden.list()->empty()) json.set("bad_words_ids", std::move(forbidden));
   json.set("alignment_layer", config.alignment_layer);
   json.set("alignment_head", config.alignment_head);
   return json;

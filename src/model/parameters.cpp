@@ -9,8 +9,9 @@
 namespace heddle::model {
 
 void Parameters::add(std::string name, Parameter parameter) {
-  const auto [at, added] = map_.try_emplace(std::move(name), std::move(parameter));
+  const auto [at, added] = map_.try_emplace(std::move(name));
   HEDDLE_CHECK(added, "parameters: ", at->first, " is there twice; expected once");
+  at->second = std::move(parameter);
 }
 
 const Parameter* Parameters::find(std::string_view name) const {

@@ -5,13 +5,16 @@
 
 #include "heddle/attention/attention.h"
 #include "heddle/attention/decode.h"
+#include "heddle/autograd/functions.h"
 #include "heddle/base/error.h"
 #include "heddle/ops/linear.h"
 #include "heddle/ops/norm.h"
+#include "heddle/ops/ssru.h"
 
 namespace heddle::model {
 
 void Pass::linear(ops::Rows& x, const Projection& projection, const After& after, ops::Rows& y) {
+  if (tape_ != nullptr) return record_linear(x, projection, after, y);
   int64_t column = 0;
   for (const Projection::Part& part : projection.parts) {
     const ops::Epilogue epilogue{.bias = part.bias.empty() ? nullptr : part.bias.data(),
@@ -35,6 +38,7 @@ void Pass::linear(ops::Rows& x, const Projection& projection, const After& after
 
 void Pass::norm(const ops::Rows& x, const ops::Rows* residual, const NormWeights& norm,
                 const ops::Next& next, ops::Rows& y) {
+  if (tape_ != nullptr) return record_norm(x, residual, norm, y);
   const ops::Norm weights{.weight = norm.weight.data(),
                           .bias = norm.bias.empty() ? nullptr : norm.bias.data(),
                           .epsilon = static_cast<float>(weights_.config.norm_epsilon)};
@@ -46,6 +50,7 @@ void Pass::norm(const ops::Rows& x, const ops::Rows* residual, const NormWeights
 }
 
 void Pass::add(const ops::Rows& y, ops::Rows& x) {
+  if (tape_ != nullptr) return autograd::add(*tape_, y, x);
   for (int64_t r = 0; r < x.count(); ++r) {
     float* to = x.row(r);
     const float* from = y.row(r);
@@ -54,14 +59,57 @@ void Pass::add(const ops::Rows& y, ops::Rows& x) {
   x.changed();
 }
 
+void Pass::copy(const ops::Rows& x, ops::Rows& y) {
+  if (tape_ != nullptr) {
+    y = x;
+    return;
+  }
+  for (int64_t r = 0; r < x.count(); ++r) std::copy_n(x.row(r), x.width(), y.row(r));
+  y.changed();
+}
+
 void Pass::gate(const ops::Rows& x, const ops::Next& next, ops::Rows& y) {
+  if (tape_ != nullptr) return autograd::glu(*tape_, x, weights_.activation, y);
   ops::glu(x, weights_.activation, next, y, workspace_);
+}
+
+void Pass::embed(std::span<const int32_t> tokens, const StackEnds& ends,
+                 std::span<const int32_t> positions, const ops::Next& next, ops::Rows& x) {
+  const ops::Positions table = ends.positions.rows(positions, workspace_);
+  if (tape_ != nullptr) return record_embed(tokens, ends, table, x);
+  ops::embed(tokens, ends.embedding, ends.scale, table, next, x, workspace_);
+}
+
+void Pass::turn(const RotaryTable& rotary, std::span<const int32_t> positions, int64_t heads,
+                ops::Rows& x) {
+  rotary.turn(positions, heads, x);
+  if (tape_ == nullptr) return;
+  tape_->record_in_place(x, [turned = &rotary, positions, heads, x](autograd::Tape& tape) {
+    turned->turn_back(positions, heads, tape.gradient(x));
+  });
+}
+
+void Pass::ssru_scan(const ops::Rows& gates, std::span<const int32_t> offsets, ops::Rows& y) {
+  if (tape_ != nullptr) return autograd::ssru_scan(*tape_, gates, offsets, y);
+  ops::ssru_scan(gates, offsets, nullptr, y, workspace_);
+}
+
+void Pass::drop(double probability, ops::Rows& x) {
+  ops::Dropout dropout = training_->dropout;
+  dropout.probability = probability;
+  dropout.site = site_++;
+  dropout.first_row += first_row_;
+  if (tape_ != nullptr) return autograd::drop(*tape_, dropout, x);
+  const ops::PlainRows plain{x.row(0), x.stride()};
+  ops::drop(dropout, plain, x.count(), x.width(), plain);
+  x.changed();
 }
 
 void Pass::attend(ops::Rows& q, const Keys& keys, const Visible& visible,
                   const AttentionShape& shape, ops::Rows& out, const AlignmentRows* alignments) {
   if (visible.mask != nullptr) {
     HEDDLE_CHECK(alignments == nullptr, "model: alignments under a mask; expected row views");
+    if (tape_ != nullptr) return record_attend(q, keys, visible, shape, out);
     attend_under_mask(q, keys, visible, shape, out);
     return;
   }
@@ -111,6 +159,7 @@ void Pass::attend_under_mask(ops::Rows& q, const Keys& keys, const Visible& visi
                              const AttentionShape& shape, ops::Rows& out) {
   HEDDLE_CHECK(keys.dtype == DType::f32, "model: keys are ", name_of(keys.dtype),
                " under a mask; expected f32");
+  const ops::Workspace::Scope scope(workspace_);
   const auto heads = [](float* data, int64_t rows, int64_t count, int64_t width, int64_t stride) {
     return Tensor::wrap(data, {rows, count, width}, {stride, width, 1}, DType::f32);
   };

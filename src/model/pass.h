@@ -1,17 +1,23 @@
 // One run through a model: its weights, the thread's scratch memory, and the operations that the
 // layer functions are made of. Layers compute through a Pass alone, so this is the one place where
-// a training tape has to be told what was done.
+// a training tape is told what was done.
+//
+// With a tape, an operation binds its y to rows of its own instead of writing over rows that the
+// way back still needs; in-place calls mean the same either way.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
+#include "heddle/autograd/tape.h"
 #include "heddle/base/dtype.h"
 #include "heddle/mask/mask.h"
 #include "heddle/mask/plan.h"
 #include "heddle/model/alignments.h"
 #include "heddle/model/weights.h"
+#include "heddle/ops/dropout.h"
 #include "heddle/ops/rows.h"
 #include "heddle/ops/workspace.h"
 
@@ -33,15 +39,56 @@ struct Keys {
   int64_t tokens = 0;
   int64_t stride = 0;
   DType dtype = DType::f32;
+
+  /// On a tape: the rows that they are columns of, from these on.
+  ops::Rows* rows = nullptr;
+  int64_t first_key = 0, first_value = 0;
+};
+
+/// What a run that trains has beside weights and workspace. Values and gradients of parameters are
+/// numbered as in parameters_of.
+struct Training {
+  autograd::Tape* tape = nullptr;
+  std::span<const float* const> values{};
+  std::span<float* const> gradients{};
+  ops::Dropout dropout{};  ///< of embeddings and sublayers; sites are numbered as they come
+  double activation_dropout = 0;
+  bool recompute = false;  ///< keep the input of each block alone
+
+  const float* value(ParameterNumber number) const { return values[static_cast<size_t>(number)]; }
+  float* gradient(ParameterNumber number) const {
+    return number < 0 ? nullptr : gradients[static_cast<size_t>(number)];
+  }
 };
 
 class Pass {
  public:
-  Pass(const Weights& weights, ops::Workspace& workspace)
-      : weights_(weights), workspace_(workspace) {}
+  Pass(const Weights& weights, ops::Workspace& workspace, const Training* training = nullptr)
+      : weights_(weights),
+        workspace_(workspace),
+        training_(training),
+        tape_(training != nullptr ? training->tape : nullptr) {}
+  Pass(const Pass&) = delete;
+  Pass& operator=(const Pass&) = delete;
 
   const Weights& weights() const { return weights_; }
   ops::Workspace& workspace() { return workspace_; }
+
+  /// New rows, from the workspace or on the tape.
+  ops::Rows rows(int64_t count, int64_t width) {
+    return tape_ != nullptr ? tape_->rows(count, width) : ops::Rows(count, width, workspace_);
+  }
+
+  /// Scope of the workspace that, with a tape, stays open until the way back has been gone.
+  class Scope {
+   public:
+    explicit Scope(Pass& pass) {
+      if (pass.tape_ == nullptr) scope_.emplace(pass.workspace_);
+    }
+
+   private:
+    std::optional<ops::Workspace::Scope> scope_;
+  };
 
   /// y = act(x · Wᵀ + bias) + residual; `next` is about y.
   struct After {
@@ -58,20 +105,98 @@ class Pass {
   /// x += y.
   void add(const ops::Rows& y, ops::Rows& x);
 
+  /// y = x; on a tape both are then the same rows.
+  void copy(const ops::Rows& x, ops::Rows& y);
+
   /// y = act(x[:, :F]) ∘ x[:, F:].
   void gate(const ops::Rows& x, const ops::Next& next, ops::Rows& y);
+
+  /// x = scale · embeddings + positions.
+  void embed(std::span<const int32_t> tokens, const StackEnds& ends,
+             std::span<const int32_t> positions, const ops::Next& next, ops::Rows& x);
+
+  /// Turns the first `heads` heads of x by their positions.
+  void turn(const RotaryTable& rotary, std::span<const int32_t> positions, int64_t heads,
+            ops::Rows& x);
+
+  /// The SSRU over whole sentences.
+  void ssru_scan(const ops::Rows& gates, std::span<const int32_t> offsets, ops::Rows& y);
 
   /// out [R, H · E] = softmax(q · keysᵀ / √E) · values over what each row sees. `weights`, unless
   /// null, receives the softmax of the alignment head; row views only.
   void attend(ops::Rows& q, const Keys& keys, const Visible& visible, const AttentionShape& shape,
               ops::Rows& out, const AlignmentRows* alignments = nullptr);
 
+  /// Whether dropout does anything here: never outside of training.
+  bool drops() const { return training_ != nullptr && training_->dropout.probability > 0; }
+  void drop(ops::Rows& x) { drop(training_->dropout.probability, x); }  ///< x = dropout(x)
+
+  /// Dropout behind the activation of a feed-forward layer.
+  void drop_activations(ops::Rows& x) {
+    if (training_ != nullptr && training_->activation_dropout > 0) {
+      drop(training_->activation_dropout, x);
+    }
+  }
+
+  /// From here on row 0 has this number in the whole batch; it names dropout's random numbers.
+  void set_first_row(uint64_t row) { first_row_ = row; }
+
+  /// x = f(x), a part of the model that may be computed again on the way back. f(x) computes by
+  /// this pass; what it refers to must live until then.
+  template <typename F>
+  void block(ops::Rows& x, const F& f) {
+    if (tape_ == nullptr || !training_->recompute) return f(x);
+    const uint32_t site = site_;
+    const uint64_t first_row = first_row_;
+    const ops::Rows input = x;
+    ops::Rows output = tape_->rows(x.count(), x.width());
+    run_unrecorded(input, output, f);
+    tape_->record(output, [this, site, first_row, input, output, f](autograd::Tape& tape) {
+      const size_t size = tape.size();
+      const ops::Workspace::Scope scope(workspace_);
+      site_ = site;
+      first_row_ = first_row;
+      ops::Rows again = input;
+      f(again);
+      tape.move_gradient(output, again);
+      tape.run_back_to(size);
+    });
+    x = output;
+  }
+
  private:
+  template <typename F>
+  void run_unrecorded(const ops::Rows& input, const ops::Rows& output, const F& f) {
+    autograd::Tape* const tape = tape_;
+    tape_ = nullptr;
+    const ops::Workspace::Scope scope(workspace_);
+    ops::Rows plain(const_cast<float*>(output.row(0)), output.count(), output.width(),
+                    output.stride(), workspace_);
+    copy(input, plain);
+    f(plain);
+    tape_ = tape;
+  }
+
   void attend_under_mask(ops::Rows& q, const Keys& keys, const Visible& visible,
                          const AttentionShape& shape, ops::Rows& out);
+  void drop(double probability, ops::Rows& x);
+
+  // With a tape: pass_recorded.cpp.
+  void record_linear(const ops::Rows& x, const Projection& projection, const After& after,
+                     ops::Rows& y);
+  void record_norm(const ops::Rows& x, const ops::Rows* residual, const NormWeights& norm,
+                   ops::Rows& y);
+  void record_embed(std::span<const int32_t> tokens, const StackEnds& ends,
+                    const ops::Positions& positions, ops::Rows& x);
+  void record_attend(const ops::Rows& q, const Keys& keys, const Visible& visible,
+                     const AttentionShape& shape, ops::Rows& out);
 
   const Weights& weights_;
   ops::Workspace& workspace_;
+  const Training* training_;
+  autograd::Tape* tape_;  // null also while a block runs unrecorded
+  uint32_t site_ = 0;     // of the next dropout
+  uint64_t first_row_ = 0;
 };
 
 }  // namespace heddle::model

@@ -35,6 +35,12 @@ PositionTable::PositionTable(Positions kind, int64_t width) : kind_(kind), width
 PositionTable::PositionTable(std::vector<float> table, int64_t width, int64_t offset)
     : kind_(Positions::learned), width_(width), offset_(offset), table_(std::move(table)) {}
 
+void PositionTable::assign(std::span<const float> table) {
+  HEDDLE_CHECK(kind_ == Positions::learned && table.size() == table_.size(),
+               "model: ", table.size(), " learned positions' values; expected ", table_.size());
+  std::ranges::copy(table, table_.begin());
+}
+
 void PositionTable::compute(int64_t position, float* row) const {
   const bool interleaved = kind_ == Positions::sinusoidal_interleaved;
   const int64_t half = width_ / 2;
@@ -86,6 +92,17 @@ void RotaryTable::compute(int64_t position, float* row) const {
 }
 
 void RotaryTable::turn(std::span<const int32_t> positions, int64_t heads, ops::Rows& x) const {
+  rotate(positions, heads, 1, {x.row(0), x.stride()});
+  x.changed();
+}
+
+void RotaryTable::turn_back(std::span<const int32_t> positions, int64_t heads,
+                            ops::PlainRows d_x) const {
+  rotate(positions, heads, -1, d_x);
+}
+
+void RotaryTable::rotate(std::span<const int32_t> positions, int64_t heads, float direction,
+                         ops::PlainRows x) const {
   const auto half = static_cast<int64_t>(frequencies_.size());
   std::vector<float> computed;
   for (size_t r = 0; r < positions.size(); ++r) {
@@ -101,12 +118,12 @@ void RotaryTable::turn(std::span<const int32_t> positions, int64_t heads, ops::R
       float* b = a + half;
       for (int64_t i = 0; i < half; ++i) {
         const float first = a[i], second = b[i];
-        a[i] = first * cosine[i] - second * sine[i];
-        b[i] = second * cosine[i] + first * sine[i];
+        const float turned = direction * sine[i];
+        a[i] = first * cosine[i] - second * turned;
+        b[i] = second * cosine[i] + first * turned;
       }
     }
   }
-  x.changed();
 }
 
 }  // namespace heddle::model

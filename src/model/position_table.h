@@ -24,6 +24,10 @@ class PositionTable {
   /// lives in this table or, for long sentences, in the workspace.
   ops::Positions rows(std::span<const int32_t> positions, ops::Workspace& workspace) const;
 
+  /// Other values for a learned table, all its rows.
+  void assign(std::span<const float> table);
+  int64_t offset() const { return offset_; }
+
  private:
   void compute(int64_t position, float* row) const;
 
@@ -46,8 +50,13 @@ class RotaryTable {
   /// Turns `heads` heads from column 0 of each row on, row r by positions[r].
   void turn(std::span<const int32_t> positions, int64_t heads, ops::Rows& x) const;
 
+  /// Turns back, which is how gradients of what was turned go on.
+  void turn_back(std::span<const int32_t> positions, int64_t heads, ops::PlainRows d_x) const;
+
  private:
   void compute(int64_t position, float* row) const;
+  void rotate(std::span<const int32_t> positions, int64_t heads, float direction,
+              ops::PlainRows x) const;
 
   std::vector<double> frequencies_;  // [E / 2]
   std::vector<float> table_;         // [stored, E]: cos | sin

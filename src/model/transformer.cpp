@@ -8,72 +8,12 @@
 #include "heddle/base/error.h"
 #include "heddle/mask/builders.h"
 #include "heddle/model/layers.h"
+#include "heddle/model/packed_forward.h"
 #include "heddle/model/weights.h"
 
 namespace heddle::model {
 
 namespace {
-
-/// Checks that offsets cut `tokens` tokens into sentences; returns how many.
-int64_t check_offsets(const char* what, std::span<const int32_t> offsets, size_t tokens) {
-  HEDDLE_CHECK(!offsets.empty() && offsets.front() == 0 &&
-                   static_cast<size_t>(offsets.back()) == tokens && std::ranges::is_sorted(offsets),
-               "model: offsets of ", what, " run from ", offsets.empty() ? -1 : offsets.front(),
-               " to ", offsets.empty() ? -1 : offsets.back(), "; expected 0, rising to ", tokens);
-  return static_cast<int64_t>(offsets.size()) - 1;
-}
-
-/// For each token of packed sentences: its place in its sentence, and where that begins, counted
-/// from the first sentence, and how long it is.
-struct TokenPlaces {
-  TokenPlaces(std::span<const int32_t> offsets, ops::Workspace& workspace) {
-    const int32_t first = offsets.front();
-    const int64_t count = offsets.back() - first;
-    auto* places = workspace.take<int32_t>(3 * count);
-    position = {places, static_cast<size_t>(count)};
-    begin = {places + count, static_cast<size_t>(count)};
-    length = {places + 2 * count, static_cast<size_t>(count)};
-    for (size_t s = 0; s + 1 < offsets.size(); ++s) {
-      for (int32_t t = offsets[s]; t < offsets[s + 1]; ++t) {
-        const auto at = static_cast<size_t>(t - first);
-        position[at] = t - offsets[s];
-        begin[at] = offsets[s] - first;
-        length[at] = offsets[s + 1] - offsets[s];
-      }
-    }
-  }
-
-  std::span<int32_t> position, begin, length;  // [T]
-};
-
-masks::Lengths lengths_of(std::span<const int32_t> offsets) {
-  masks::Lengths lengths;
-  for (size_t s = 0; s + 1 < offsets.size(); ++s) {
-    lengths.push_back(int64_t{offsets[s + 1]} - offsets[s]);
-  }
-  return lengths;
-}
-
-/// The source as the encoder left it, packed like the decoder's rows; no past.
-class PackedMemory : public DecoderMemory {
- public:
-  explicit PackedMemory(ops::Rows& encoded) : encoded_(encoded) {}
-
-  LayerPast past(int64_t) override { return {}; }
-
-  Keys source(Pass& pass, int64_t layer) override {
-    const DecoderLayer& weights = pass.weights().decoder[static_cast<size_t>(layer)];
-    ops::Rows both(encoded_.count(), weights.cross.keys_values.width, pass.workspace());
-    project_source(pass, weights, encoded_, both);
-    return {.keys = both.row(0),
-            .values = both.row(0) + both.width() / 2,
-            .tokens = both.count(),
-            .stride = both.stride()};
-  }
-
- private:
-  ops::Rows& encoded_;
-};
 
 /// Sources and pasts in the slots of a DecoderState.
 class SlotMemory : public DecoderMemory {
@@ -169,12 +109,6 @@ void encode_group(const Weights& weights, const EncodeGroup& group, const StateP
   }
 }
 
-void check_length(const char* what, int64_t length, const TransformerConfig& config) {
-  HEDDLE_CHECK(config.max_positions == 0 || length <= config.max_positions, "model: a ", what,
-               " has ", length, " tokens; expected at most ", config.max_positions,
-               ", max_position_embeddings");
-}
-
 }  // namespace
 
 Transformer::Transformer(const ModelFiles& files, Precision precision)
@@ -262,46 +196,17 @@ void Transformer::decode_step(DecoderState& state, std::span<const int> slots,
 }
 
 Tensor Transformer::forward(const PackedPair& batch, ops::Workspace& workspace) const {
-  check_offsets("sources", batch.source_offsets, batch.sources.size());
-  check_offsets("targets", batch.target_offsets, batch.targets.size());
-  const masks::Lengths sources = lengths_of(batch.source_offsets);
-  const masks::Lengths targets = lengths_of(batch.target_offsets);
-  HEDDLE_CHECK(sources.size() == targets.size(), "model: ", sources.size(), " sources beside ",
-               targets.size(), " targets; expected as many");
-  for (const int64_t length : sources) check_length("source", length, weights_->config);
-  for (const int64_t length : targets) check_length("target", length, weights_->config);
+  check_pairs(batch, weights_->config);
   const auto width = weights_->config.width;
-  const auto source_count = static_cast<int64_t>(batch.sources.size());
   const auto target_count = static_cast<int64_t>(batch.targets.size());
   Tensor out = Tensor::empty({target_count, width}, DType::f32);
   if (target_count == 0) return out;
 
   const ops::Workspace::Scope scope(workspace);
+  PackedForward forward(batch, width, workspace);
   Pass pass(*weights_, workspace);
-  const TokenPlaces source_places(batch.source_offsets, workspace);
-  const TokenPlaces target_places(batch.target_offsets, workspace);
-  const ColumnMask documents = masks::document(sources);
-  const ColumnMask causal = masks::causal_document(targets);
-  const ColumnMask cross = masks::cross_document(targets, sources);
-  constexpr TileShape kTile{64, 64};  // that of the CPU kernels
-  const MaskPlan documents_plan(documents, kTile), causal_plan(causal, kTile),
-      cross_plan(cross, kTile);
-
-  ops::Rows encoded(source_count, width, workspace);
-  run_encoder(pass,
-              {.tokens = batch.sources,
-               .positions = source_places.position,
-               .visible = {.mask = &documents, .plan = &documents_plan}},
-              encoded);
-  PackedMemory memory(encoded);
   ops::Rows hidden(out.data<float>(), target_count, width, width, workspace);
-  run_decoder(pass,
-              {.rows = {.tokens = batch.targets,
-                        .positions = target_places.position,
-                        .visible = {.mask = &causal, .plan = &causal_plan}},
-               .offsets = batch.target_offsets,
-               .cross = {.mask = &cross, .plan = &cross_plan}},
-              memory, hidden);
+  forward.run(pass, {}, hidden);
   return out;
 }
 

@@ -67,7 +67,16 @@ bool has(const std::string& letters, char letter) {
 class Packer {
  public:
   Packer(const ModelFiles& files, ops::Precision precision)
-      : config_(files.config), parameters_(files.parameters), precision_(precision) {}
+      : config_(files.config), parameters_(files.parameters), precision_(precision) {
+    for (const ParameterShape& each : parameters_of(config_)) {
+      numbers_.emplace(each.name, static_cast<ParameterNumber>(numbers_.size()));
+    }
+  }
+
+  ParameterNumber number(const std::string& name) const {
+    const auto at = numbers_.find(name);
+    return at == numbers_.end() ? -1 : at->second;
+  }
 
   int64_t bytes() const { return bytes_; }
 
@@ -100,7 +109,10 @@ class Packer {
   }
 
   NormWeights norm(const std::string& name) {
-    NormWeights made{.weight = vector(name + ".weight"), .bias = {}};
+    NormWeights made{.weight = vector(name + ".weight"),
+                     .bias = {},
+                     .weight_number = number(name + ".weight"),
+                     .bias_number = number(name + ".bias")};
     if (config_.norm_bias) made.bias = vector(name + ".bias");
     return made;
   }
@@ -111,6 +123,7 @@ class Packer {
     const bool both = config_.normalizes_before() && config_.normalizes_after();
     if (config_.normalizes_after()) made.after = norm(norm_name);
     if (config_.normalizes_before()) made.before = norm(both ? norm_name + "_pre" : norm_name);
+    made.drops_input = has(config_.preprocess, 'd');
     return made;
   }
 
@@ -119,6 +132,7 @@ class Packer {
     Wrap made;
     made.adds = has(letters, 'a');
     made.adds_first = made.adds && letters.find('a') < letters.find('n');
+    made.drops_result = has(letters, 'd');
     return made;
   }
 
@@ -155,6 +169,8 @@ class Packer {
     StackEnds made;
     made.scale = config_.scale_embedding ? std::sqrt(static_cast<float>(config_.width)) : 1.0f;
     made.positions = position_table(stack);
+    made.positions_number = number(stack + ".embed_positions.weight");
+    made.drops_embedding = has(config_.postprocess_embedding, 'd');
     if (config_.normalizes_embedding()) made.embedding_norm = norm(stack + ".layernorm_embedding");
     made.top = ends_of(config_.postprocess_top);
     if (config_.normalizes_top()) made.top.after = norm(stack + ".layer_norm");
@@ -172,6 +188,8 @@ class Packer {
   }
 
   void fold_quick_gelu(const std::string& before, const std::string& behind) {
+    factors_[before] = {kQuickGelu, kQuickGelu};
+    factors_[behind] = {1 / kQuickGelu, 1};
     folded_[before + ".weight"] = scaled(parameter(before + ".weight"), kQuickGelu);
     if (config_.ffn_bias) {
       folded_[before + ".bias"] = scaled(parameter(before + ".bias"), kQuickGelu);
@@ -191,7 +209,17 @@ class Packer {
 
   Projection::Part stacked(const std::vector<std::string>& names,
                            std::span<const ops::Weight> weights) {
-    Projection::Part part{.matrix = ops::Matrix::stack(weights, precision_), .bias = {}};
+    Projection::Part part{
+        .matrix = ops::Matrix::stack(weights, precision_), .bias = {}, .sources = {}};
+    for (size_t i = 0; i < names.size(); ++i) {
+      const auto factor = factors_.find(names[i]);
+      const Factors factors = factor != factors_.end() ? factor->second : Factors{1, 1};
+      part.sources.push_back({.weight = number(names[i] + ".weight"),
+                              .bias = number(names[i] + ".bias"),
+                              .rows = weights[i].values.dim(0),
+                              .weight_factor = factors.weight,
+                              .bias_factor = factors.bias});
+    }
     bytes_ += static_cast<int64_t>(part.matrix.bytes());
     const bool any = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
       return parameters_.has(name + ".bias");
@@ -216,7 +244,12 @@ class Packer {
   const TransformerConfig& config_;
   const Parameters& parameters_;
   const ops::Precision precision_;
+  struct Factors {
+    float weight, bias;
+  };
+  std::map<std::string, ParameterNumber> numbers_;
   std::map<std::string, Parameter> folded_;
+  std::map<std::string, Factors> factors_;  // what was folded into a projection
   int64_t bytes_ = 0;
 };
 
@@ -265,15 +298,20 @@ void link_decoder(Weights& weights) {
 void pack_embeddings(Packer& packer, Weights& weights) {
   const Ties ties = weights.config.ties;
   ops::Matrix &source = weights.encoder_ends.embedding, &target = weights.decoder_ends.embedding;
-  if (ties == Ties::all || ties == Ties::source_target) {
-    source = target = packer.matrix("model.shared.weight");
-  } else {
-    source = packer.matrix("model.encoder.embed_tokens.weight");
-    target = packer.matrix("model.decoder.embed_tokens.weight");
-  }
+  const bool shared = ties == Ties::all || ties == Ties::source_target;
+  const std::string of_source =
+      shared ? "model.shared.weight" : "model.encoder.embed_tokens.weight";
+  const std::string of_target =
+      shared ? "model.shared.weight" : "model.decoder.embed_tokens.weight";
+  source = packer.matrix(of_source);
+  target = shared ? source : packer.matrix(of_target);
   const bool tied = ties == Ties::all || ties == Ties::target_output;
   weights.output = tied ? target : packer.matrix("lm_head.weight");
   if (weights.config.output_bias) weights.output_bias = packer.vector("final_logits_bias");
+  weights.encoder_ends.embedding_number = packer.number(of_source);
+  weights.decoder_ends.embedding_number = packer.number(of_target);
+  weights.output_number = packer.number(tied ? of_target : "lm_head.weight");
+  weights.output_bias_number = packer.number("final_logits_bias");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "heddle/model/config.h"
@@ -17,12 +18,23 @@ namespace heddle::model {
 /// A bias, or a norm's weight; may be empty.
 using Vector = std::vector<float>;
 
+/// Place of a parameter in the list of parameters_of; −1: there is none.
+using ParameterNumber = int32_t;
+
 /// One or several projections of the same input, side by side in the output: [R, K] → [R, ΣN].
 /// One matrix where their precisions and input steps agree, else one a projection.
 struct Projection {
   struct Part {
     ops::Matrix matrix;  // [N, K]
     Vector bias;         // [N], or empty
+
+    /// What stands above each other in it: rows of factor · parameter.
+    struct Source {
+      ParameterNumber weight, bias;
+      int64_t rows;
+      float weight_factor, bias_factor;
+    };
+    std::vector<Source> sources;
   };
   std::vector<Part> parts;
   int64_t width = 0;  ///< ΣN
@@ -38,6 +50,7 @@ struct Projection {
 
 struct NormWeights {
   Vector weight, bias;  // [D]
+  ParameterNumber weight_number = -1, bias_number = -1;
 };
 
 /// What stands around a sublayer f: x' = norm(f(norm(x)) + x), any part of it absent, or the sum
@@ -45,9 +58,11 @@ struct NormWeights {
 struct Wrap {
   std::optional<NormWeights> before;  ///< norms the sublayer's input
   std::optional<NormWeights> after;
-  bool adds = false;        ///< the sublayer's input is added …
-  bool adds_first = false;  ///< … before the norm, not after it
-  float next_step = 0;      ///< of the projection that reads x' as it is; 0: none does
+  bool adds = false;          ///< the sublayer's input is added …
+  bool adds_first = false;    ///< … before the norm, not after it
+  float next_step = 0;        ///< of the projection that reads x' as it is; 0: none does
+  bool drops_input = false;   ///< when training: dropout of what f reads …
+  bool drops_result = false;  ///< … and of what it returns
 };
 
 struct AttentionShape {
@@ -96,17 +111,22 @@ struct DecoderLayer {
 /// What the layers of a stack share, and what stands before and behind them.
 struct StackEnds {
   AttentionShape attention;
-  RotaryTable rotary;       ///< of self-attention; not used unless positions are rotary
-  ops::Matrix embedding;    ///< [V, D]
+  RotaryTable rotary;     ///< of self-attention; not used unless positions are rotary
+  ops::Matrix embedding;  ///< [V, D]
+  ParameterNumber embedding_number = -1, positions_number = -1;
   float scale = 1;          ///< of the embeddings
   PositionTable positions;  ///< added to them, or empty
   std::optional<NormWeights> embedding_norm;
   float first_step = 0;  ///< of the projection that reads the embeddings as they are; 0: none does
-  Wrap top;              ///< `adds` adds the embeddings
+  bool drops_embedding = false;  ///< when training
+  Wrap top;                      ///< `adds` adds the embeddings
 };
 
 struct Weights {
   Weights(const ModelFiles& files, ops::Precision precision);
+
+  /// Takes over other values, f32, in the order of parameters_of; made with Precision::f32.
+  void update(std::span<const Tensor> values);
 
   TransformerConfig config;
   ops::Activation activation;
@@ -115,6 +135,7 @@ struct Weights {
   std::vector<DecoderLayer> decoder;
   ops::Matrix output;  ///< [V, D]; the same memory as an embedding that it is tied to
   Vector output_bias;  ///< [V], or empty
+  ParameterNumber output_number = -1, output_bias_number = -1;
   int64_t bytes = 0;
 };
 

@@ -26,6 +26,24 @@ void glu(const Rows& x, Activation activation, const Next& next, Rows& y, Worksp
   if (next.step > 0) y.codes(next.step, workspace);
 }
 
+void activate_backward(const Rows& x, Activation activation, PlainRows d_y, PlainRows d_x,
+                       Workspace& workspace) {
+  const cpu::GradientKernels& kernels = workspace.kernels().backward;
+  for (int64_t r = 0; r < x.count(); ++r) {
+    kernels.activate(x.row(r), d_y.row(r), x.width(), activation, d_x.row(r));
+  }
+}
+
+void glu_backward(const Rows& x, Activation activation, PlainRows d_y, PlainRows d_x,
+                  Workspace& workspace) {
+  const cpu::GradientKernels& kernels = workspace.kernels().backward;
+  const int64_t half = x.width() / 2;
+  for (int64_t r = 0; r < x.count(); ++r) {
+    float* to = d_x.row(r);
+    kernels.glu(x.row(r), x.row(r) + half, d_y.row(r), half, activation, to, to + half);
+  }
+}
+
 void softmax(Rows& x, float* log_sums, Workspace& workspace) {
   HEDDLE_CHECK(x.has_values(), "softmax: x has codes alone");
   for (int64_t r = 0; r < x.count(); ++r) {

@@ -20,6 +20,14 @@ void activate(Rows& x, Activation activation, Workspace& workspace);
 /// y = f(x[:, :F]) ∘ x[:, F:]; x [R, 2F] of a stacked gate and value projection, y [R, F].
 void glu(const Rows& x, Activation activation, const Next& next, Rows& y, Workspace& workspace);
 
+/// d_x = d_y ∘ f′(x), rows [R, F]; d_x may be d_y.
+void activate_backward(const Rows& x, Activation activation, PlainRows d_y, PlainRows d_x,
+                       Workspace& workspace);
+
+/// The gradient of glu's x [R, 2F], overwritten; d_y [R, F].
+void glu_backward(const Rows& x, Activation activation, PlainRows d_y, PlainRows d_x,
+                  Workspace& workspace);
+
 /// x = softmax(x) or log softmax(x) over each row, in place; returns ln Σ exp in log_sums [R]
 /// unless null.
 void softmax(Rows& x, float* log_sums, Workspace& workspace);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "heddle/ops/cpu/kernels.h"
+
 namespace heddle::ops {
 
 void embed(std::span<const int32_t> tokens, const Matrix& table, float scale,
@@ -32,6 +34,21 @@ void embed(std::span<const int32_t> tokens, const Matrix& table, float scale,
   }
   y.changed();
   if (next.step > 0) y.codes(next.step, workspace);
+}
+
+void embed_backward(std::span<const int32_t> tokens, float scale, const Positions& positions,
+                    int64_t width, PlainRows d_y, const EmbeddingGradients& gradients,
+                    Workspace& workspace) {
+  const auto add = workspace.kernels().backward.add;
+  for (size_t r = 0; r < tokens.size(); ++r) {
+    const float* from = d_y.row(static_cast<int64_t>(r));
+    if (tokens[r] >= 0 && gradients.d_table != nullptr) {
+      add(from, width, scale, gradients.d_table + tokens[r] * width);
+    }
+    if (gradients.d_positions != nullptr) {
+      add(from, width, 1, gradients.d_positions + positions.of_row[r] * width);
+    }
+  }
 }
 
 Tensor sinusoidal_positions(int64_t positions, int64_t width) {

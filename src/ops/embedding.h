@@ -20,6 +20,15 @@ struct Positions {
 void embed(std::span<const int32_t> tokens, const Matrix& table, float scale,
            const Positions& positions, const Next& next, Rows& y, Workspace& workspace);
 
+/// What `embed` read: rows [V, D] and [positions, D] that gradients are added to; null: none.
+struct EmbeddingGradients {
+  float* d_table;
+  float* d_positions;
+};
+void embed_backward(std::span<const int32_t> tokens, float scale, const Positions& positions,
+                    int64_t width, PlainRows d_y, const EmbeddingGradients& gradients,
+                    Workspace& workspace);
+
 /// Marian's and "Attention is all you need"'s table [positions, D] in the form sin half, cos half:
 /// sin(p / 10000^(i / (D/2 − 1))) at i < D/2, then cos of the same.
 Tensor sinusoidal_positions(int64_t positions, int64_t width);

@@ -44,4 +44,49 @@ void linear(Rows& x, const Matrix& w, const Epilogue& epilogue, Rows& y, Workspa
   input.multiply({0, w.rows()}, finish, workspace);
 }
 
+void linear_backward(const Rows& x, std::span<const LinearWeight> weights,
+                     const LinearGradients& gradients, Workspace& workspace) {
+  const cpu::GradientKernels& kernels = workspace.kernels().backward;
+  const Workspace::Scope scope(workspace);
+  const PlainRows d_y = gradients.d_y, d_x = gradients.d_x;
+  float* scratch = workspace.take<float>(cpu::PlainProduct::scratch_floats(x.width()));
+  int64_t column = 0;
+  bool adds = gradients.adds;
+  for (const LinearWeight& weight : weights) {
+    const float* d_part = d_y.values + column;
+    for (int64_t r = 0; r < x.count() && weight.d_bias != nullptr; ++r) {
+      kernels.add(d_y.row(r) + column, weight.rows, weight.bias_factor, weight.d_bias);
+    }
+    kernels.multiply_plain({.a = d_part,  // d_W = d_yᵀ · x
+                            .a_row = 1,
+                            .a_depth = d_y.stride,
+                            .b = x.row(0),
+                            .b_stride = x.stride(),
+                            .rows = weight.rows,
+                            .columns = x.width(),
+                            .depth = x.count(),
+                            .factor = weight.factor,
+                            .adds = true,
+                            .c = weight.d_values,
+                            .c_stride = x.width(),
+                            .scratch = scratch});
+    column += weight.rows;
+    if (d_x.values == nullptr) continue;
+    kernels.multiply_plain({.a = d_part,  // d_x = d_y · W
+                            .a_row = d_y.stride,
+                            .a_depth = 1,
+                            .b = weight.values,
+                            .b_stride = x.width(),
+                            .rows = x.count(),
+                            .columns = x.width(),
+                            .depth = weight.rows,
+                            .factor = weight.factor,
+                            .adds = adds,
+                            .c = d_x.values,
+                            .c_stride = d_x.stride,
+                            .scratch = scratch});
+    adds = true;
+  }
+}
+
 }  // namespace heddle::ops

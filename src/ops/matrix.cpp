@@ -69,21 +69,26 @@ int64_t total_rows(std::span<const Weight> weights) {
 }
 
 template <typename T>
+void write_tiles(std::span<const Weight> weights, const cpu::PackedFloat& packed) {
+  std::vector<float> row(static_cast<size_t>(packed.columns));
+  T* tiles = packed.tiles.data<T>();
+  int64_t n = 0;
+  for (const Weight& weight : weights) {
+    for (int64_t i = 0; i < weight.values.dim(0); ++i, ++n) {
+      read_row(weight, i, row.data());
+      T* to = tiles + n / cpu::kTile * packed.columns * cpu::kTile + n % cpu::kTile;
+      for (size_t k = 0; k < row.size(); ++k) to[k * cpu::kTile] = T(row[k]);
+    }
+  }
+}
+
+template <typename T>
 std::shared_ptr<const cpu::PackedFloat> pack_floats(std::span<const Weight> weights) {
   auto packed = std::make_shared<cpu::PackedFloat>();
   packed->rows = total_rows(weights);
   packed->columns = weights[0].values.dim(1);
   packed->tiles = Tensor::zeros({packed->tile_count(), packed->columns, cpu::kTile}, dtype_of<T>);
-  std::vector<float> row(static_cast<size_t>(packed->columns));
-  T* tiles = packed->tiles.data<T>();
-  int64_t n = 0;
-  for (const Weight& weight : weights) {
-    for (int64_t i = 0; i < weight.values.dim(0); ++i, ++n) {
-      read_row(weight, i, row.data());
-      T* to = tiles + n / cpu::kTile * packed->columns * cpu::kTile + n % cpu::kTile;
-      for (size_t k = 0; k < row.size(); ++k) to[k * cpu::kTile] = T(row[k]);
-    }
-  }
+  write_tiles<T>(weights, *packed);
   return packed;
 }
 
@@ -150,6 +155,16 @@ Matrix Matrix::stack(std::span<const Weight> weights, Precision precision,
         cpu::pack_int8(values, scales, matrix.rows_ >= kTableRows, matrix.kernels_->pair_sums);
   }
   return matrix;
+}
+
+void Matrix::assign(std::span<const Weight> weights) {
+  HEDDLE_CHECK(float_ != nullptr && precision_ == Precision::f32, "matrix: assign to ",
+               defined() ? "a matrix that is not f32" : "nothing", "; expected one of f32");
+  for (const Weight& weight : weights) check(weight);
+  HEDDLE_CHECK(total_rows(weights) == rows_ && weights[0].values.dim(1) == columns_,
+               "matrix: assign [", total_rows(weights), ", ", weights[0].values.dim(1), "] to [",
+               rows_, ", ", columns_, "]; expected the same shape");
+  write_tiles<float>(weights, *float_);
 }
 
 size_t Matrix::bytes() const {

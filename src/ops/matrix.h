@@ -52,6 +52,10 @@ class Matrix {
   float input_scale() const { return input_scale_; }
   size_t bytes() const;
 
+  /// Writes other values of the same shapes into an f32 matrix, which all copies of it share;
+  /// nobody may be reading.
+  void assign(std::span<const Weight> weights);
+
   /// Row n in single precision, [K]: an embedding of a tied table.
   void row(int64_t n, float* to) const;
 

@@ -7,8 +7,14 @@ namespace heddle::ops {
 
 namespace {
 
-void normalize(const Rows& x, const Rows* residual, const Norm& norm, const Next& next, Rows& y,
-               Workspace& workspace, bool subtract_mean) {
+struct Sum {  // of x and, unless null, the residual
+  const Rows& x;
+  const Rows* residual;
+};
+
+void normalize(const Sum& sum, const Norm& norm, const Next& next, Rows& y, Workspace& workspace,
+               bool subtract_mean) {
+  const auto& [x, residual] = sum;
   HEDDLE_CHECK(x.count() == y.count() && x.width() == y.width() && x.has_values(), "norm: x [",
                x.count(), ", ", x.width(), "], y [", y.count(), ", ", y.width(),
                "]; expected equal shapes, with values");
@@ -42,16 +48,43 @@ void normalize(const Rows& x, const Rows* residual, const Norm& norm, const Next
   }
 }
 
+void normalize_backward(const Rows& x, const Rows* residual, const Norm& norm,
+                        const NormGradients& gradients, Workspace& workspace, bool subtract_mean) {
+  HEDDLE_CHECK(gradients.d_y.values != gradients.d_sum.values, "norm: d_sum is d_y");
+  for (int64_t r = 0; r < x.count(); ++r) {
+    workspace.kernels().backward.norm({.x = x.row(r),
+                                       .residual = residual != nullptr ? residual->row(r) : nullptr,
+                                       .weight = norm.weight,
+                                       .width = x.width(),
+                                       .epsilon = norm.epsilon,
+                                       .subtract_mean = subtract_mean,
+                                       .d_y = gradients.d_y.row(r),
+                                       .d_sum = gradients.d_sum.row(r),
+                                       .d_weight = gradients.d_weight,
+                                       .d_bias = gradients.d_bias});
+  }
+}
+
 }  // namespace
+
+void layer_norm_backward(const Rows& x, const Rows* residual, const Norm& norm,
+                         const NormGradients& gradients, Workspace& workspace) {
+  normalize_backward(x, residual, norm, gradients, workspace, true);
+}
+
+void rms_norm_backward(const Rows& x, const Rows* residual, const Norm& norm,
+                       const NormGradients& gradients, Workspace& workspace) {
+  normalize_backward(x, residual, norm, gradients, workspace, false);
+}
 
 void layer_norm(const Rows& x, const Rows* residual, const Norm& norm, const Next& next, Rows& y,
                 Workspace& workspace) {
-  normalize(x, residual, norm, next, y, workspace, true);
+  normalize({x, residual}, norm, next, y, workspace, true);
 }
 
 void rms_norm(const Rows& x, const Rows* residual, const Norm& norm, const Next& next, Rows& y,
               Workspace& workspace) {
-  normalize(x, residual, norm, next, y, workspace, false);
+  normalize({x, residual}, norm, next, y, workspace, false);
 }
 
 }  // namespace heddle::ops

@@ -20,4 +20,16 @@ void layer_norm(const Rows& x, const Rows* residual, const Norm& norm, const Nex
 void rms_norm(const Rows& x, const Rows* residual, const Norm& norm, const Next& next, Rows& y,
               Workspace& workspace);
 
+/// The gradients of a norm: d_sum [R, D] of s, hence of x and of the residual, is overwritten and
+/// may not be d_y; those of weight and bias [D] are added to, d_bias null without a bias.
+struct NormGradients {
+  PlainRows d_y, d_sum;
+  float* d_weight;
+  float* d_bias;
+};
+void layer_norm_backward(const Rows& x, const Rows* residual, const Norm& norm,
+                         const NormGradients& gradients, Workspace& workspace);
+void rms_norm_backward(const Rows& x, const Rows* residual, const Norm& norm,
+                       const NormGradients& gradients, Workspace& workspace);
+
 }  // namespace heddle::ops

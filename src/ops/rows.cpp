@@ -29,13 +29,32 @@ Rows::Rows(float* values, int64_t count, int64_t width, int64_t stride, Workspac
                "] with stride ", stride);
 }
 
+Rows::Rows(float* values, int64_t count, int64_t width, Gradient* gradient)
+    : values_(values),
+      count_(count),
+      width_(width),
+      stride_(width),
+      code_memory_(nullptr),
+      step_memory_(nullptr),
+      gradient_(gradient) {
+  HEDDLE_CHECK(count >= 0 && width >= 1, "rows: found [", count, ", ", width, "]");
+}
+
 Rows Rows::columns(int64_t begin, int64_t end, Workspace& workspace) {
   HEDDLE_CHECK(0 <= begin && begin < end && end <= width_, "rows: columns [", begin, ", ", end,
                ") of ", width_);
-  return {values_ + begin, count_, end - begin, stride_, workspace};
+  if (code_memory_ != nullptr) {
+    return {values_ + begin, count_, end - begin, stride_, workspace};
+  }
+  Rows view = *this;
+  view.values_ += begin;
+  view.width_ = end - begin;
+  view.gradient_column_ += begin;
+  return view;
 }
 
 const Codes& Rows::codes(float step, Workspace& workspace) {
+  HEDDLE_CHECK(code_memory_ != nullptr, "rows: codes of rows on a tape; expected floats alone");
   const bool asked_before = codes_.step == step && (codes_.steps != nullptr) == (step == 0);
   if (state_ != State::values && asked_before) return codes_;
   HEDDLE_CHECK(has_values(), "rows: values were not kept, and codes are of step ", codes_.step,

@@ -19,10 +19,28 @@ struct Codes {
 
 inline constexpr int64_t kCodeAlignment = 64;
 
+/// Rows of floats and nothing else: how gradients are handed to a backward.
+struct PlainRows {
+  float* values;
+  int64_t stride;
+
+  float* row(int64_t r) const { return values + r * stride; }
+};
+
+/// The gradient of rows [count, width] while a tape is run backwards; null values: all zeros yet.
+struct Gradient {
+  float* values = nullptr;
+  int64_t count = 0, width = 0;
+  bool produced = false;  ///< an operation has written the rows
+};
+
 class Rows {
  public:
   /// Uninitialised values [count, width] from the workspace.
   Rows(int64_t count, int64_t width, Workspace& workspace);
+
+  /// Values that lie elsewhere, never with an int8 copy; their gradient grows in `gradient`.
+  Rows(float* values, int64_t count, int64_t width, Gradient* gradient);
 
   /// A view of values that lie elsewhere, rows `stride` floats apart: one slice of wider rows, a
   /// range of a key/value pool. The int8 copy is still the workspace's.
@@ -35,7 +53,11 @@ class Rows {
   float* row(int64_t r) { return values_ + r * stride_; }
   const float* row(int64_t r) const { return values_ + r * stride_; }
 
-  /// Columns [begin, end) of every row, as a view of the same values.
+  /// Null unless a tape made these rows; they are its columns from gradient_column() on.
+  Gradient* gradient() const { return gradient_; }
+  int64_t gradient_column() const { return gradient_column_; }
+
+  /// Columns [begin, end) of every row, as a view of the same values and gradient.
   Rows columns(int64_t begin, int64_t end, Workspace& workspace);
 
   /// To be called after values were written by hand: the int8 copy is made anew when next needed.
@@ -58,10 +80,12 @@ class Rows {
 
   float* values_;
   int64_t count_, width_, stride_;
-  uint8_t* code_memory_;
-  float* step_memory_;  // [R]
+  uint8_t* code_memory_;  // null: no int8 copy
+  float* step_memory_;    // [R]
   Codes codes_{};
   State state_ = State::values;
+  Gradient* gradient_ = nullptr;
+  int64_t gradient_column_ = 0;
 };
 
 }  // namespace heddle::ops

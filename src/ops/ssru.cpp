@@ -50,4 +50,35 @@ void ssru_scan(const Rows& gates, std::span<const int32_t> offsets, float* last,
   out.changed();
 }
 
+void ssru_scan_backward(const Rows& gates, std::span<const int32_t> offsets, PlainRows d_out,
+                        PlainRows d_gates, Workspace& workspace) {
+  const int64_t width = gates.width() / 2;
+  const cpu::Kernels& kernels = workspace.kernels();
+  for (size_t s = 0; s + 1 < offsets.size(); ++s) {
+    const int64_t first = offsets[s], end = offsets[s + 1];
+    const Workspace::Scope scope(workspace);
+    // The cells before each row and behind the last, made again as the scan made them.
+    float* cells = workspace.take<float>((end - first + 1) * width);
+    float* d_cell = workspace.take<float>(width);
+    float* out = workspace.take<float>(width);
+    std::fill(cells, cells + width, 0.0f);
+    std::fill(d_cell, d_cell + width, 0.0f);
+    for (int64_t r = first; r < end; ++r) {
+      float* cell = cells + (r - first + 1) * width;
+      std::copy_n(cell - width, width, cell);
+      kernels.ssru(gates.row(r), gates.row(r) + width, width, cell, out);
+    }
+    for (int64_t r = end; r-- > first;) {
+      kernels.backward.ssru({.x = gates.row(r),
+                             .forget = gates.row(r) + width,
+                             .before = cells + (r - first) * width,
+                             .d_out = d_out.row(r),
+                             .width = width,
+                             .d_cell = d_cell,
+                             .d_x = d_gates.row(r),
+                             .d_forget = d_gates.row(r) + width});
+    }
+  }
+}
+
 }  // namespace heddle::ops

@@ -23,4 +23,8 @@ void ssru_step(const Rows& gates, float* cells, std::span<const int32_t> slots, 
 void ssru_scan(const Rows& gates, std::span<const int32_t> offsets, float* last, Rows& out,
                Workspace& workspace);
 
+/// d_gates [T, 2D], overwritten, from d_out [T, D]; gates as the scan read them.
+void ssru_scan_backward(const Rows& gates, std::span<const int32_t> offsets, PlainRows d_out,
+                        PlainRows d_gates, Workspace& workspace);
+
 }  // namespace heddle::ops

@@ -10,7 +10,7 @@ namespace heddle::text {
 
 static_assert(std::endian::native == std::endian::little, "fixed fields are copied as they lie");
 
-uint64_t ProtobufReader::read_varint(std::string_view what) {
+uint64_t ProtobufReader::read_long_varint(std::string_view what) {
   uint64_t value = 0;
   const size_t start = at_;
   for (int i = 0; i < 10; ++i) {

@@ -35,7 +35,14 @@ class ProtobufReader {
  private:
   enum class Wire : uint8_t { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
 
-  uint64_t read_varint(std::string_view what);
+  /// Most numbers are one byte.
+  uint64_t read_varint(std::string_view what) {
+    if (at_ < message_.size() && static_cast<uint8_t>(message_[at_]) < 0x80) {
+      return static_cast<uint8_t>(message_[at_++]);
+    }
+    return read_long_varint(what);
+  }
+  uint64_t read_long_varint(std::string_view what);
   void expect(Wire wire, std::string_view what) const;
 
   std::string_view message_;

@@ -188,11 +188,10 @@ class Parser {
   }
 
   void index_texts() {
-    model_.ids.reserve(model_.pieces.size());
+    model_.ids = PieceIndex(model_.pieces.size());
     for (size_t id = 0; id < model_.pieces.size(); ++id) {
-      const auto [at, is_new] =
-          model_.ids.emplace(model_.pieces[id].text, static_cast<int32_t>(id));
-      HEDDLE_CHECK(is_new, "sentencepiece: ", name_, ": pieces ", at->second, " and ", id,
+      const int32_t before = model_.ids.add(model_.pieces[id].text, static_cast<int32_t>(id));
+      HEDDLE_CHECK(before < 0, "sentencepiece: ", name_, ": pieces ", before, " and ", id,
                    ": found ", io::quoted(model_.pieces[id].text), " twice");
     }
   }

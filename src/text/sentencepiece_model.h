@@ -6,8 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
+
+#include "heddle/text/piece_index.h"
 
 namespace heddle::text {
 
@@ -29,8 +30,8 @@ struct SentencePieceModel {
     float score = 0;
     PieceType type = PieceType::normal;
   };
-  std::vector<Piece> pieces;                          // by id
-  std::unordered_map<std::string_view, int32_t> ids;  // of the texts
+  std::vector<Piece> pieces;  // by id
+  PieceIndex ids;             // of the texts
 
   SentencePieceKind kind = SentencePieceKind::unigram;
   bool byte_fallback = false;

@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <exception>
 #include <type_traits>
-#include <unordered_map>
 #include <utility>
 
 #include "heddle/base/error.h"
 #include "heddle/io/paths.h"
 #include "heddle/io/quoted.h"
 #include "heddle/io/source.h"
+#include "heddle/text/piece_index.h"
 #include "heddle/text/sentencepiece_model.h"
 #include "heddle/text/utf8.h"
 #include "heddle/text/vocabulary.h"
@@ -31,19 +31,14 @@ struct Surface {
   bool begins_word = false;
 };
 
-/// The text with ▁ as spaces.
-std::string with_spaces(std::string_view piece) {
-  std::string text;
-  while (!piece.empty()) {
-    if (piece.starts_with(kSpace)) {
-      text += ' ';
-      piece.remove_prefix(kSpace.size());
-    } else {
-      text += piece[0];
-      piece.remove_prefix(1);
-    }
+/// Adds the text with ▁ as spaces.
+void append_with_spaces(std::string& text, std::string_view piece) {
+  for (size_t at = 0; at < piece.size();) {
+    const size_t space = std::min(piece.find(kSpace, at), piece.size());
+    text.append(piece, at, space - at);
+    if (space < piece.size()) text += ' ';
+    at = space + kSpace.size();
   }
-  return text;
 }
 
 bool is_language_mark(std::string_view piece) {
@@ -59,7 +54,7 @@ struct Tokenizer::State {
   std::string model_bytes;               // what the views below look into, or …
   std::vector<std::string> vocabulary;   // … these, when there is a vocabulary
   std::vector<std::string_view> pieces;  // by id
-  std::unordered_map<std::string_view, int32_t> ids;
+  PieceIndex ids;
   std::vector<int32_t> from_library;  // the id of the library's id; empty when they are equal
   int32_t eos = -1, unk = -1, pad = -1;
   bool strips_first_space = true;  // an opening ▁ is not part of the text …
@@ -67,24 +62,20 @@ struct Tokenizer::State {
   bool denormalizes = false;
   bool has_language_marks = false;
 
-  int32_t find(std::string_view piece) const {
-    const auto found = ids.find(piece);
-    return found == ids.end() ? -1 : found->second;
-  }
+  int32_t find(std::string_view piece) const { return ids.find(piece); }
 
   void add(std::string_view piece, PieceType type, const SentencePieceModel& model) {
-    std::string text;
-    if (type == PieceType::unknown) text = model.unknown_surface;
-    if (type != PieceType::unknown && type != PieceType::control && type != PieceType::byte) {
-      text = with_spaces(piece);
-    }
     Surface surface;
     surface.begin = static_cast<uint32_t>(surfaces.size());
-    surface.bytes = static_cast<uint16_t>(text.size());
+    if (type == PieceType::unknown) {
+      surfaces += model.unknown_surface;
+    } else if (type != PieceType::control && type != PieceType::byte) {
+      append_with_spaces(surfaces, piece);
+    }
+    surface.bytes = static_cast<uint16_t>(surfaces.size() - surface.begin);
     surface.byte = static_cast<int16_t>(type == PieceType::byte ? byte_of(piece) : -1);
     surface.type = type;
     surface.begins_word = piece.starts_with(kSpace);
-    surfaces += text;
     table.push_back(surface);
   }
 
@@ -128,8 +119,9 @@ struct Tokenizer::State {
   void take_vocabulary(const SentencePieceModel& model, std::string_view text,
                        std::string_view name) {
     vocabulary = parse_vocabulary(text, name);
+    ids = PieceIndex(vocabulary.size());
     for (const std::string& piece : vocabulary) {
-      ids.emplace(piece, static_cast<int32_t>(pieces.size()));
+      ids.add(piece, static_cast<int32_t>(pieces.size()));
       pieces.push_back(piece);
       has_language_marks = has_language_marks || is_language_mark(piece);
     }
@@ -141,9 +133,9 @@ struct Tokenizer::State {
                  "; expected it for what is not in the vocabulary");
     for (size_t i = 0; i < pieces.size(); ++i) {
       const auto id = static_cast<int32_t>(i);
-      const auto known = model.ids.find(pieces[i]);
+      const int32_t known = model.ids.find(pieces[i]);
       PieceType type = id == eos || id == pad ? PieceType::control : PieceType::normal;
-      if (known != model.ids.end()) type = model.pieces[static_cast<size_t>(known->second)].type;
+      if (known >= 0) type = model.pieces[static_cast<size_t>(known)].type;
       if (id == unk) type = PieceType::unknown;
       add(pieces[i], type, model);
     }
@@ -151,6 +143,22 @@ struct Tokenizer::State {
     for (const auto& piece : model.pieces) {
       const int32_t id = find(piece.text);
       from_library.push_back(id >= 0 ? id : unk);
+    }
+  }
+
+  /// The library's ids of a text become those of the vocabulary. What the model does not know may
+  /// still be a piece there: one that only the other language has.
+  void renumber(std::string_view text, std::vector<int32_t>& given) const {
+    const bool all_known = std::find(given.begin(), given.end(), library.unk_id()) == given.end();
+    std::vector<std::string> surfaces_of_text;
+    if (!all_known) {
+      const auto status = library.Encode(text, &surfaces_of_text);
+      HEDDLE_CHECK(status.ok() && surfaces_of_text.size() == given.size(),
+                   "tokenizer: cannot encode a text of ", text.size(), " bytes twice alike");
+    }
+    for (size_t i = 0; i < given.size(); ++i) {
+      const int32_t own = all_known ? -1 : find(surfaces_of_text[i]);
+      given[i] = own >= 0 ? own : from_library[static_cast<size_t>(given[i])];
     }
   }
 
@@ -189,9 +197,7 @@ void Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const {
   const auto status = state_->library.Encode(text, &ids);
   HEDDLE_CHECK(status.ok(), "tokenizer: cannot encode a text of ", text.size(),
                " bytes: ", status.ToString());
-  if (!state_->from_library.empty()) {
-    for (int32_t& id : ids) id = state_->from_library[static_cast<size_t>(id)];
-  }
+  if (!state_->from_library.empty()) state_->renumber(text, ids);
   if (mark >= 0) ids.insert(ids.begin(), mark);
 }
 

@@ -18,10 +18,35 @@ namespace {
 
 using Entry = std::pair<std::string, int64_t>;
 
+std::vector<Entry> entries_of_list(const io::Value::List& list, std::string_view name) {
+  std::vector<Entry> entries;
+  entries.reserve(list.size());
+  for (const io::Value& item : list) {
+    const auto id = static_cast<int64_t>(entries.size());
+    HEDDLE_CHECK(item.text() != nullptr, "vocabulary: ", name, ": item ", id, ": found ",
+                 item.description(), "; expected a piece");
+    entries.emplace_back(*item.text(), id);
+  }
+  return entries;
+}
+
+std::vector<Entry> entries_of_lines(std::string_view text, std::string_view name) {
+  std::vector<Entry> entries;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    entries.emplace_back(text.substr(0, end), static_cast<int64_t>(entries.size()));
+    text.remove_prefix(std::min(end + 1, text.size()));
+    HEDDLE_CHECK(entries.size() <= kMaxPieces, "vocabulary: ", name, ": found more than ",
+                 kMaxPieces, " pieces");
+  }
+  return entries;
+}
+
 std::vector<Entry> entries_of_json(std::string_view text, std::string_view name) {
   const io::Value value = io::parse_json(text, name, {.depth = 4, .memory = size_t{256} << 20});
+  if (value.list() != nullptr) return entries_of_list(*value.list(), name);
   HEDDLE_CHECK(value.map() != nullptr, "vocabulary: ", name, ": found ", value.description(),
-               "; expected an object of pieces and their ids");
+               "; expected an object of pieces and their ids, or a list of pieces");
   std::vector<Entry> entries;
   entries.reserve(value.map()->size());
   for (const auto& member : *value.map()) {
@@ -173,8 +198,10 @@ std::vector<Entry> entries_of_yaml(std::string_view text, std::string_view name)
 std::vector<std::string> parse_vocabulary(std::string_view text, std::string_view name) {
   HEDDLE_CHECK(is_valid_utf8(text), "vocabulary: ", name, ": found bytes that are not UTF-8");
   const size_t start = text.find_first_not_of(" \t\r\n");
-  const bool is_json = start != text.npos && text[start] == '{';
-  std::vector<Entry> entries = is_json ? entries_of_json(text, name) : entries_of_yaml(text, name);
+  const bool is_json = start != text.npos && (text[start] == '{' || text[start] == '[');
+  std::vector<Entry> entries = name.ends_with(".txt") ? entries_of_lines(text, name)
+                               : is_json              ? entries_of_json(text, name)
+                                                      : entries_of_yaml(text, name);
   HEDDLE_CHECK(!entries.empty() && entries.size() <= kMaxPieces, "vocabulary: ", name, ": found ",
                entries.size(), " pieces; expected 1 to ", kMaxPieces);
   std::vector<std::string> pieces(entries.size());

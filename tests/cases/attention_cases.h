@@ -2,6 +2,7 @@
 // seed, so that tests, benchmarks and other devices see the same numbers.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -25,14 +26,17 @@ struct AttentionCase {
   uint64_t seed = 1;
 };
 
-/// Normal numbers, [T, heads, width]; with `strided`, a view into a larger buffer of NaN.
-inline Tensor random_tensor(const Shape& shape, uint64_t seed, bool strided = false) {
-  const int64_t gap = strided ? 3 : 0;
+/// NaN, [T, heads, width], for results; with `strided`, a view into a larger buffer.
+inline Tensor unwritten_tensor(const Shape& shape, bool strided = false) {
+  const int64_t gap = strided ? 3 : 0, first = strided ? 2 : 0;
   Tensor whole = Tensor::empty({shape[0], shape[1] + gap, shape[2] + gap}, DType::f32);
-  float* values = whole.data<float>();
-  for (int64_t i = 0; i < whole.elements(); ++i) values[i] = std::nanf("");
-  Tensor tensor = whole.slice(1, gap / 2, gap / 2 + shape[1])
-                      .slice(2, gap - 1 * (gap > 0), gap - 1 * (gap > 0) + shape[2]);
+  std::fill_n(whole.data<float>(), whole.elements(), std::nanf(""));
+  return whole.slice(1, gap / 2, gap / 2 + shape[1]).slice(2, first, first + shape[2]);
+}
+
+/// The same with normal numbers in it, and NaN in the gaps.
+inline Tensor random_tensor(const Shape& shape, uint64_t seed, bool strided = false) {
+  Tensor tensor = unwritten_tensor(shape, strided);
   Random random(seed);
   for (int64_t t = 0; t < shape[0]; ++t) {
     for (int64_t h = 0; h < shape[1]; ++h) {
@@ -52,15 +56,14 @@ struct AttentionProblem {
         random_tensor({keys, c.kv_heads, c.head_dim}, c.seed * 8 + 2, c.strided);  // [Tk, K, E]
     args.v =
         random_tensor({keys, c.kv_heads, c.value_dim}, c.seed * 8 + 3, c.strided);  // [Tk, K, Ev]
-    args.out =
-        random_tensor({rows, c.heads, c.value_dim}, c.seed * 8 + 4, c.strided);  // [Tq, H, Ev]
+    args.out = unwritten_tensor({rows, c.heads, c.value_dim}, c.strided);  // [Tq, H, Ev]
     args.lse = Tensor::empty({c.heads, rows}, DType::f32);                       // [H, Tq]
     args.mask = &mask;
     args.softcap = c.softcap;
     gradients.d_out = random_tensor(args.out.shape(), c.seed * 8 + 5, c.strided);
-    gradients.d_q = random_tensor(args.q.shape(), c.seed * 8 + 6, c.strided);
-    gradients.d_k = random_tensor(args.k.shape(), c.seed * 8 + 6, c.strided);
-    gradients.d_v = random_tensor(args.v.shape(), c.seed * 8 + 6, c.strided);
+    gradients.d_q = unwritten_tensor(args.q.shape(), c.strided);
+    gradients.d_k = unwritten_tensor(args.k.shape(), c.strided);
+    gradients.d_v = unwritten_tensor(args.v.shape(), c.strided);
     if (c.sinks) {
       args.sinks = random_tensor({c.heads, 1, 1}, c.seed * 8 + 7).reshape({c.heads});  // [H]
       gradients.d_sinks = Tensor::zeros({c.heads}, DType::f32);

@@ -1,61 +1,26 @@
 // `heddle translate`, run as its users run it, with a small random model.
-#include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <thread>
 
-#include "tests/decode/small_translator.h"
+#include "tests/cli/model_command.h"
 
 namespace heddle {
 namespace {
 
-class TranslateCli : public ::testing::Test {
+class TranslateCli : public ModelCommand {
  protected:
-  struct Outcome {
-    int code;
-    std::string output;
-  };
-
   Outcome run(const std::string& arguments, const std::string& input = "",
               const std::string& streams = "") const {
-    write("stdin", input);
-    const std::string line = std::string(HEDDLE_CLI) + " translate " + arguments + " " + streams +
-                             " < " + model_.file("stdin");
-    FILE* pipe = ::popen(line.c_str(), "r");
-    std::string output;
-    char part[4096];
-    for (size_t got; (got = std::fread(part, 1, sizeof part, pipe)) > 0;) output.append(part, got);
-    const int status = ::pclose(pipe);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, output};
+    return ModelCommand::run("translate " + arguments, input, streams);
   }
 
-  std::string with_model() const { return "--model " + model_.model() + " "; }
-
-  void expect_refused(const std::string& arguments, const std::string& part) const {
-    const Outcome outcome = run(arguments, "the cat\n", "2>&1 >/dev/null");
-    EXPECT_NE(outcome.code, 0) << arguments;
-    EXPECT_EQ(outcome.output.rfind("heddle: error: ", 0), 0u) << outcome.output;
-    EXPECT_NE(outcome.output.find(part), std::string::npos) << outcome.output;
+  void expect_refused(const std::string& arguments, const char* part) const {
+    ModelCommand::expect_refused("translate " + arguments, {part});
   }
-
-  void write(const std::string& name, const std::string& text) const {
-    std::ofstream(model_.file(name), std::ios::binary) << text;
-  }
-  std::string read(const std::string& name) const {
-    std::ifstream file(model_.file(name), std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-
-  decode::test::ModelFolder model_;
 };
-
-int64_t lines_in(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
 TEST_F(TranslateCli, OneLineForEachLine) {
   std::string input;

@@ -50,6 +50,22 @@ std::string with(std::string_view old_part, std::string_view new_part) {
   return text.replace(at, old_part.size(), new_part);
 }
 
+TEST(Config, WhatIsNeverWritten) {
+  const TransformerConfig config =
+      parse(with("\"num_beams\": 6", "\"bad_words_ids\": [[58100], [9], [0], [7, 8], [3], [9]]"));
+  EXPECT_EQ(config.never_written, (std::vector<int32_t>{3, 9}));
+  const io::Value json = to_json(config);
+  EXPECT_EQ(io::to_json(*json.find("bad_words_ids")), "[[58100],[3],[9]]");
+  EXPECT_EQ(read_config(io::Field(json, "ours")), config);
+  EXPECT_TRUE(parse(with("\"num_beams\": 6", "\"bad_words_ids\": null")).never_written.empty());
+  EXPECT_TRUE(parse(kOpus).ends_source);
+  EXPECT_FALSE(parse(with("\"num_beams\": 6", "\"source_eos\": false")).ends_source);
+  for (const char* bad : {"[3]", "7", "[[\"a\"]]", "[[-1]]", "[[58101]]"}) {
+    EXPECT_THROW(parse(with("\"num_beams\": 6", std::string("\"bad_words_ids\": ") + bad)), Error)
+        << bad;
+  }
+}
+
 TEST(Config, UnderstandsTheOlderPlacementFields) {
   const TransformerConfig config =
       parse(with(R"("normalize_before": false, "normalize_embedding": false)",

@@ -177,6 +177,28 @@ TEST_F(Ctranslate2Model, CT14Configs) {
   refused("{\"layer_norm_epsilon\": \"small\"}", {"layer_norm_epsilon"});
 }
 
+TEST_F(Ctranslate2Model, WhetherSourcesEnd) {
+  const auto ends = [&](const std::string& content) {
+    copy("ct2_pre_i8");
+    write("m/config.json", content);
+    return load_model(path("m")).config.ends_source;
+  };
+  EXPECT_FALSE(ends("{}"));  // OpenNMT: from <s>, sources as they are
+  EXPECT_TRUE(ends("{\"add_source_eos\": true}"));
+  EXPECT_TRUE(ends("{\"decoder_start_token\": \"</s>\"}"));
+  EXPECT_TRUE(load_model(kFixtures + "ct2_marian").config.ends_source);
+  expect_refused([&] { ends("{\"add_source_bos\": true}"); }, {"add_source_bos", "expected false"});
+  for (const char* fixture : {"ct2_pre_i8", "ct2_marian"}) {
+    const ModelFiles model = load_model(kFixtures + fixture);
+    Pieces list = pieces();
+    list.target.resize(static_cast<size_t>(model.config.target_vocabulary));
+    for (size_t i = 24; i < list.target.size(); ++i) list.target[i] = "p" + std::to_string(i);
+    list.source = list.target;
+    save_ctranslate2(model, path("again"), list);
+    EXPECT_EQ(load_model(path("again")).config.ends_source, model.config.ends_source) << fixture;
+  }
+}
+
 TEST_F(Ctranslate2Model, CT15Scales) {
   const char* name = "decoder/embeddings/weight_scale";
   expect_load_refused([&](Variables& v, Aliases&) { v.erase(name); }, {name});

@@ -3,56 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
-
-#include "heddle/io/json.h"
 #include "heddle/ops/linear.h"
-#include "tests/model/random_model.h"
+#include "tests/model/golden_models.h"
 
 namespace heddle::model {
 namespace {
-
-struct Golden {
-  std::string name;
-  TransformerConfig config;
-  Pairs pairs{};
-  std::vector<std::vector<float>> hidden{};  // of a pair's last positions, or of all
-  std::vector<std::vector<float>> logits{};  // of a pair's last position
-};
-
-template <typename T>
-std::vector<T> numbers(const io::Field& json) {
-  std::vector<T> out;
-  for (const io::Field& item : json.items()) out.push_back(static_cast<T>(item.number()));
-  return out;
-}
-
-std::vector<Golden> read_golden() {
-  const std::string path =
-      std::filesystem::path(HEDDLE_TEST_DATA).parent_path() / "golden/models.json";
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  const io::Value value = io::parse_json(text, path, {.depth = 64, .memory = size_t{256} << 20});
-  std::vector<Golden> models;
-  for (const io::Field& json : io::Field(value, path).items()) {
-    Golden golden{.name = json["name"].text(), .config = read_config(json["config"])};
-    for (const io::Field& pair : json["pairs"].items()) {
-      golden.pairs.sources.push_back(numbers<int32_t>(pair["source"]));
-      golden.pairs.targets.push_back(numbers<int32_t>(pair["target"]));
-      golden.hidden.push_back(numbers<float>(pair["hidden"]));
-      golden.logits.push_back(numbers<float>(pair["logits"]));
-    }
-    models.push_back(std::move(golden));
-  }
-  return models;
-}
-
-const std::vector<Golden>& golden_models() {
-  static const std::vector<Golden> models = read_golden();
-  return models;
-}
 
 /// Largest |found − expected| over the end of `found`, relative to the largest expected.
 float error(std::span<const float> found, std::span<const float> expected) {

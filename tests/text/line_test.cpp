@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <future>
 #include <thread>
 #include <vector>
 
@@ -136,6 +137,33 @@ TEST(LineReader, Tx08MegabytesInOneLine) {
   EXPECT_TRUE(line.empty());
   EXPECT_LE(line.capacity(), kLongestLine);
   EXPECT_FALSE(reader.next(line));
+}
+
+// Who types a line into an open pipe waits for its answer before typing the next.
+TEST(LineReader, AFirstShortLineIsGivenAtOnce) {
+  for (const std::string start : {"", "\xEF\xBB\xBF"}) {
+    int ends[2];
+    ASSERT_EQ(::pipe(ends), 0);
+    LineReader reader(read_from(ends[0], "pipe"), "pipe");
+    for (const std::string line : {"a short line", "b"}) {
+      const std::string bytes = (line == "b" ? "" : start) + line + "\n";
+      ASSERT_EQ(::write(ends[1], bytes.data(), bytes.size()), std::ssize(bytes));
+      std::string found;
+      std::future<bool> given = std::async(std::launch::async, [&] { return reader.next(found); });
+      const bool at_once = given.wait_for(10s) == std::future_status::ready;
+      EXPECT_TRUE(at_once) << "it waits for more than the line";
+      if (!at_once) {  // lets the reader end
+        ::close(ends[1]);
+        given.wait();
+        ::close(ends[0]);
+        return;
+      }
+      EXPECT_TRUE(given.get());
+      EXPECT_EQ(found, line);
+    }
+    ::close(ends[1]);
+    ::close(ends[0]);
+  }
 }
 
 TEST(LineReader, Tx23ErrorsOfReading) {

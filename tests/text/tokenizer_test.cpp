@@ -157,6 +157,29 @@ TEST(Tokenizer, NumbersPiecesAsAJsonVocabulary) {
   EXPECT_EQ(tokenizer.decode(std::vector<int32_t>{3, 2, 2, 3, 0}), "the the");
 }
 
+TEST(Tokenizer, NumbersPiecesAsAList) {
+  const Tokenizer list =
+      make_tokenizer(small_model().bytes(), "source.spm",
+                     " [\"</s>\", \"<unk>\", \"\\u2581cat\", \"\\u2581the\"]", "shared.json");
+  const Tokenizer lines = make_tokenizer(small_model().bytes(), "source.spm",
+                                         "</s>\n<unk>\n▁cat\n▁the", "shared_vocabulary.txt");
+  for (const Tokenizer* tokenizer : {&list, &lines}) {
+    EXPECT_EQ(tokenizer->size(), 4);
+    EXPECT_EQ(tokenizer->encode("the cat"), (std::vector<int32_t>{3, 2}));
+    EXPECT_EQ(tokenizer->decode(std::vector<int32_t>{2, 3, 0}), "cat the");
+  }
+}
+
+// As Marian and Hugging Face do: the vocabulary serves two languages, the model one.
+TEST(Tokenizer, FindsUnknownPiecesOfTheOtherLanguage) {
+  const Tokenizer tokenizer =
+      make_tokenizer(small_model().bytes(), "source.spm",
+                     "{\"</s>\": 0, \"<unk>\": 1, \"▁the\": 2, \"ß\": 3, \"▁\": 4}", "vocab.json");
+  EXPECT_EQ(tokenizer.encode("the ß"), (std::vector<int32_t>{2, 4, 3}));
+  EXPECT_EQ(tokenizer.encode("the ж"), (std::vector<int32_t>{2, 4, 1}));
+  EXPECT_EQ(tokenizer.decode(std::vector<int32_t>{2, 4, 3}), "the ß");
+}
+
 TEST(Tokenizer, FindsTheVocabularyOfAnOpusDirectory) {
   const auto folder = std::filesystem::temp_directory_path() / "heddle_opus_tokenizer";
   std::filesystem::remove_all(folder);
@@ -204,6 +227,10 @@ TEST(Vocabulary, RefusesWhatDoesNotNumberPieces) {
            {"\"\\ud800\": 0\n", "a Unicode character"},
            {"\"\\u12\": 0\n", "hexadecimal"},
            {"{\"a\": 0.5}", "expected an id"},
+           {"[\"a\", 3]", "item 1"},
+           {"[\"a\", \"b\", \"a\"]", "'a' twice"},
+           {"[]", "found 0 pieces"},
+           {"[\"a\"", "v.yml"},
            {"{\"a\": 0", "v.yml"},
            {"\xFF: 0", "not UTF-8"},
            {std::string(5000, 'x') + ": 0", "5000 bytes"}}) {

@@ -351,12 +351,15 @@ class Loader {
 
   /// SentencePiece models that somebody put beside the weights; CTranslate2 itself has none.
   void find_tokenizers() {
-    const auto path = [&](const char* name) {
-      const std::string full = io::join_path(directory_, name);
-      return io::exists(full) ? full : std::string();
+    const auto path = [&](std::initializer_list<const char*> names) {
+      for (const char* name : names) {
+        const std::string full = io::join_path(directory_, name);
+        if (io::exists(full)) return full;
+      }
+      return std::string();
     };
-    model_.source_vocabulary = path("source.spm");
-    model_.target_vocabulary = path("target.spm");
+    model_.source_vocabulary = path({"source.spm", "sentencepiece.model", "spm.model"});
+    model_.target_vocabulary = path({"target.spm"});
     if (model_.target_vocabulary.empty()) model_.target_vocabulary = model_.source_vocabulary;
     model_.source_pieces = source_.path;
     model_.target_pieces = target_.path;

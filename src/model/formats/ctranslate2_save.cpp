@@ -1,4 +1,5 @@
 // Writes models as CTranslate2 reads them.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -19,6 +20,7 @@ namespace {
 
 constexpr uint32_t kRevision = 7;
 constexpr int64_t kPositions = 2048;  // of a table that is computed
+constexpr float kNever = -30000;      // a logit that no sum outweighs, and that half precision has
 
 [[noreturn]] void refuse(std::string_view what) {
   detail::throw_error(str("ctranslate2: found ", what, "; expected what TransformerSpec has"));
@@ -172,8 +174,26 @@ class Saver {
     } else {
       add_table(projection, "lm_head.weight");
     }
-    if (config_.output_bias) add_parts("decoder/projection/bias", {"final_logits_bias"}, "");
+    add_output_bias();
     add_positions();
+  }
+
+  /// What config.json cannot forbid, the bias does.
+  void add_output_bias() {
+    const std::string name = "decoder/projection/bias";
+    std::vector<int32_t> forbidden = config_.never_written;
+    if (config_.pad >= 0 && config_.pad != config_.eos) forbidden.push_back(config_.pad);
+    if (forbidden.empty()) {
+      if (config_.output_bias) add_parts(name, {"final_logits_bias"}, "");
+      return;
+    }
+    Tensor bias = Tensor::zeros({config_.target_vocabulary}, DType::f32);
+    if (config_.output_bias) {
+      const Tensor given = to_f32(parameter("final_logits_bias"));
+      std::copy_n(given.data<float>(), given.elements(), bias.data<float>());
+    }
+    for (const int32_t token : forbidden) bias.data<float>()[token] = kNever;
+    variables_[name].tensor = bias;
   }
 
   void add_positions() {
@@ -217,16 +237,16 @@ void check_count(const std::vector<std::string>& pieces, int64_t rows, std::stri
 
 io::Value config_of(const TransformerConfig& config, const Pieces& pieces) {
   const auto piece = [&](int32_t id) { return pieces.target[static_cast<size_t>(id)]; };
+  const int32_t start = config.decoder_start >= 0 ? config.decoder_start : config.eos;
   io::Value json;
   json.set("add_source_bos", false);
-  json.set("add_source_eos", true);
-  json.set("bos_token", piece(config.eos));
-  json.set("decoder_start_token",
-           piece(config.decoder_start >= 0 ? config.decoder_start : config.eos));
+  json.set("add_source_eos", config.ends_source);
+  json.set("bos_token", piece(config.ends_source ? config.eos : start));
+  json.set("decoder_start_token", piece(start));
   json.set("eos_token", piece(config.eos));
   json.set("layer_norm_epsilon", config.norm_epsilon);
   json.set("multi_query_attention", false);
-  json.set("unk_token", piece(config.unk));
+  if (config.unk >= 0) json.set("unk_token", piece(config.unk));
   return json;
 }
 

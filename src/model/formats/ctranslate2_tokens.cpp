@@ -71,11 +71,19 @@ void read_special_tokens(const io::Field& config, const PieceList& target, bool 
   out.unk = token(config, target, "unk_token", "<unk>");
   out.pad = -1;
   out.decoder_start = -1;
+  out.ends_source = true;
+  HEDDLE_CHECK(!config.boolean_or("add_source_bos", false), config.place(),
+               ": add_source_bos: found true; expected false: sources begin with text here");
   if (from_zero) return;
   const io::Value* start = config.value().find("decoder_start_token");
   HEDDLE_CHECK(start == nullptr || !start->is_null(), config.place(), ": decoder_start_token: ",
                "found null; expected a piece: models that the caller starts are not read");
   out.decoder_start = token(config, target, "decoder_start_token", "<s>");
+  // The engine adds eos by add_source_eos, or else whoever cuts the text does, as the models of
+  // fairseq and Hugging Face expect. OpenNMT's, which alone start with <s>, have sources without.
+  out.ends_source =
+      config.boolean_or("add_source_eos", false) ||
+      config.text_or("decoder_start_token", "<s>") != config.text_or("bos_token", "<s>");
 }
 
 }  // namespace heddle::model

@@ -22,7 +22,8 @@ PieceList read_piece_list(const std::string& directory, const std::string& side)
 /// Throws unless there is one piece for each row of the embeddings.
 void check_piece_count(const PieceList& list, int64_t rows);
 
-/// eos, unk and decoder_start (unless the decoder starts `from_zero`) by the target's pieces.
+/// eos, unk and decoder_start (unless the decoder starts `from_zero`) by the target's pieces, and
+/// whether sources end with eos.
 void read_special_tokens(const io::Field& config, const PieceList& target, bool from_zero,
                          TransformerConfig& out);
 

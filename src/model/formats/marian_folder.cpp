@@ -135,6 +135,8 @@ MarianFolder read_marian_config(const std::string& path) {
                    files.source_pieces);
     set_vocabulary(resolve(items[1], folder, relative), "target.spm", files.target_vocabulary,
                    files.target_pieces);
+    // One file may cut the text of both sides.
+    if (files.target_vocabulary.empty()) files.target_vocabulary = files.source_vocabulary;
   }
   if (const auto shortlist = config.find("shortlist")) {
     const std::vector<io::Field> items = items_of(*shortlist);

@@ -60,13 +60,26 @@ Tensor marian_tensor(const Parameter& parameter, MarianKind kind) {
   return kind == MarianKind::vector ? values.reshape({1, values.elements()}) : values;
 }
 
+/// The file that says what a side's ids mean: a numbering of the pieces, which Marian takes without
+/// cutting text itself, else the SentencePiece model.
+std::string source_name(const ModelFiles& model) {
+  if (!model.source_pieces.empty()) return "source.yml";
+  return model.source_vocabulary.empty() ? "" : "source.spm";
+}
+
+std::string target_name(const ModelFiles& model) {
+  if (!model.target_pieces.empty()) {
+    return model.target_pieces == model.source_pieces ? "source.yml" : "target.yml";
+  }
+  return model.target_vocabulary == model.source_vocabulary ? source_name(model) : "target.spm";
+}
+
 /// The names under which Marian's decoder finds the rest.
 std::string decoder_text(const ModelFiles& model) {
-  const bool two = model.target_vocabulary != model.source_vocabulary;
-  const std::string target = two ? "target.spm" : "source.spm";
+  const std::string source = source_name(model), target = target_name(model);
+  const bool both = !source.empty() && !target.empty();
   return str("relative-paths: true\nmodels:\n  - model.npz\n",
-             model.source_vocabulary.empty() ? std::string()
-                                             : str("vocabs:\n  - source.spm\n  - ", target, "\n"),
+             both ? str("vocabs:\n  - ", source, "\n  - ", target, "\n") : std::string(),
              model.shortlist.empty() ? "" : "shortlist:\n  - shortlist.bin\n  - false\n",
              "beam-size: 4\nnormalize: 1\n");
 }
@@ -118,6 +131,12 @@ void save_marian(const ModelFiles& model, const std::string& directory) {
   const auto path = [&](const char* name) { return io::join_path(directory, name); };
   io::write_npz(path("model.npz"), tensors);
   save_vocabularies(model, directory);
+  if (!model.source_pieces.empty()) {
+    io::write_file(path("source.yml"), numbering_yaml(model.source_pieces));
+  }
+  if (target_name(model) == "target.yml") {
+    io::write_file(path("target.yml"), numbering_yaml(model.target_pieces));
+  }
   if (!model.shortlist.empty()) io::copy_file(model.shortlist, path("shortlist.bin"));
   io::write_file(path("decoder.yml"), decoder_text(model));
 }

@@ -109,7 +109,8 @@ class Loader {
   Tensor read(const Entry& entry) const { return entry.first->read(*entry.second); }
 
   /// Takes a tensor out of the entries; with its scales when it is quantised.
-  void take(const std::string name) {  // a copy: the entry that holds it goes
+  /// The name is a copy, as the entry that holds it goes.
+  void take(const std::string name) {  // NOLINT(performance-unnecessary-value-param)
     const Entry entry = entries_.at(name);
     for (const std::string_view suffix : {kWeightScale, kInputScale}) {
       if (name.ends_with(suffix)) {
@@ -179,8 +180,10 @@ class Loader {
   void find_vocabularies() {
     model_.source_vocabulary = existing({"source.spm", "vocab.spm"});
     model_.target_vocabulary = existing({"target.spm", "source.spm", "vocab.spm"});
-    model_.source_pieces = existing({"vocab.json", "source_vocab.json"});
-    model_.target_pieces = existing({"target_vocab.json", "vocab.json"});
+    model_.source_pieces =
+        existing({"vocab.json", "source_vocab.json", "vocab.yml", "source_vocab.yml"});
+    model_.target_pieces =
+        existing({"target_vocab.json", "vocab.json", "target_vocab.yml", "vocab.yml"});
     model_.shortlist = existing({"shortlist.bin"});
   }
 

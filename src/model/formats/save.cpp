@@ -1,4 +1,5 @@
 // Our own directory: config.json, model.safetensors, vocabularies.
+#include <cstdint>
 #include <map>
 #include <utility>
 
@@ -17,6 +18,8 @@ namespace heddle::model {
 namespace {
 
 constexpr uint64_t kLongestPieces = uint64_t{64} << 20;
+constexpr int64_t kMostPieces = 1'000'000;
+constexpr size_t kLongestTree = size_t{256} << 20;
 
 /// "model.shared.weight" → "model.shared.".
 std::string stem_of(const std::string& name) {
@@ -41,6 +44,11 @@ std::map<std::string, Tensor> tensors_of(const Parameters& parameters) {
   return tensors;
 }
 
+bool is_object(std::string_view json) {
+  const size_t start = json.find_first_not_of(" \t\r\n");
+  return start != json.npos && json[start] == '{';
+}
+
 /// A list of pieces becomes the object that Hugging Face has; other files stay what they are.
 void save_pieces(const std::string& from, const std::string& folder, const std::string& stem) {
   if (!from.ends_with(".json") && !from.ends_with(".txt")) {
@@ -49,7 +57,7 @@ void save_pieces(const std::string& from, const std::string& folder, const std::
   }
   const std::string to = io::join_path(folder, stem + ".json");
   const std::string text = io::read_text(from, kLongestPieces);
-  if (from.ends_with(".json") && text.find_first_not_of(" \t\r\n") == text.find('{')) {
+  if (from.ends_with(".json") && is_object(text)) {
     io::copy_file(from, to);
     return;
   }
@@ -68,6 +76,27 @@ void save_vocabularies(const ModelFiles& model, const std::string& directory) {
   if (!model.target_vocabulary.empty() && model.target_vocabulary != model.source_vocabulary) {
     io::copy_file(model.target_vocabulary, io::join_path(directory, "target.spm"));
   }
+}
+
+std::string numbering_yaml(const std::string& from) {
+  const std::string text = io::read_text(from, kLongestPieces);
+  if (!from.ends_with(".json") && !from.ends_with(".txt")) return text;
+  std::string yaml;
+  const auto add = [&](const std::string& piece, int64_t id) {
+    yaml += str(io::to_json(io::Value(piece)), ": ", id, "\n");
+  };
+  if (from.ends_with(".json") && is_object(text)) {
+    const io::Value value = io::parse_json(text, from, {.memory = kLongestTree});
+    const io::Field ids(value, str("vocabulary: ", from));
+    for (const auto& [piece, id] : ids.members()) {
+      add(piece, io::Field(id, str("vocabulary: ", from, ": ", io::quoted(piece)))
+                     .integer(0, kMostPieces));
+    }
+  } else {
+    int64_t id = 0;
+    for (const std::string& piece : read_pieces(from)) add(piece, id++);
+  }
+  return yaml;
 }
 
 void save_model(const ModelFiles& model, const std::string& directory) {

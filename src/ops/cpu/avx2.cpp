@@ -1,5 +1,6 @@
 #include "heddle/ops/cpu/elementwise.h"
 #include "heddle/ops/cpu/float_product.h"
+#include "heddle/ops/cpu/gradients.h"
 #include "heddle/ops/cpu/int8_dots.h"
 #include "heddle/ops/cpu/int8_pairs.h"
 #include "heddle/ops/cpu/simd_avx2.h"
@@ -51,6 +52,7 @@ const Kernels kAvx2Kernels = {
     .glu = glu<Avx2>,
     .exponentials = exponentials<Avx2>,
     .ssru = ssru<Avx2>,
-    .most = most<Avx2>};
+    .most = most<Avx2>,
+    .backward = kGradientKernels<Avx2>};
 
 }  // namespace heddle::ops::cpu

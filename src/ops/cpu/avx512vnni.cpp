@@ -1,5 +1,6 @@
 #include "heddle/ops/cpu/elementwise.h"
 #include "heddle/ops/cpu/float_product.h"
+#include "heddle/ops/cpu/gradients.h"
 #include "heddle/ops/cpu/int8_dots.h"
 #include "heddle/ops/cpu/int8_vnni.h"
 #include "heddle/ops/cpu/simd_avx512.h"
@@ -69,6 +70,7 @@ const Kernels kAvx512VnniKernels = {.name = "avx512vnni",
                                     .glu = glu<Avx512>,
                                     .exponentials = exponentials<Avx512>,
                                     .ssru = ssru<Avx512>,
-                                    .most = most<Avx512>};
+                                    .most = most<Avx512>,
+                                    .backward = kGradientKernels<Avx512>};
 
 }  // namespace heddle::ops::cpu

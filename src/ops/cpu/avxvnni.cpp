@@ -1,5 +1,6 @@
 #include "heddle/ops/cpu/elementwise.h"
 #include "heddle/ops/cpu/float_product.h"
+#include "heddle/ops/cpu/gradients.h"
 #include "heddle/ops/cpu/int8_dots.h"
 #include "heddle/ops/cpu/int8_vnni.h"
 #include "heddle/ops/cpu/simd_avx2.h"
@@ -80,6 +81,7 @@ const Kernels kAvxVnniKernels = {.name = "avxvnni",
                                  .glu = glu<AvxVnni>,
                                  .exponentials = exponentials<AvxVnni>,
                                  .ssru = ssru<AvxVnni>,
-                                 .most = most<AvxVnni>};
+                                 .most = most<AvxVnni>,
+                                 .backward = kGradientKernels<AvxVnni>};
 
 }  // namespace heddle::ops::cpu

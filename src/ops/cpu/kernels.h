@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "heddle/ops/activation.h"
+#include "heddle/ops/cpu/gradient_kernels.h"
 
 namespace heddle::ops::cpu {
 
@@ -108,6 +109,7 @@ struct Kernels {
   /// cell = f ∘ cell + (1 − f) ∘ x, f = sigmoid(forget); out = relu(cell)
   void (*ssru)(const float* x, const float* forget, int64_t width, float* cell, float* out);
   float (*most)(const float* x, int64_t width);  ///< largest x; −inf when all are NaN
+  GradientKernels backward;
 };
 
 }  // namespace heddle::ops::cpu

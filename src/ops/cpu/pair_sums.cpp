@@ -1,7 +1,12 @@
 #include "heddle/ops/cpu/pair_sums.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <utility>
+#include <vector>
 
 namespace heddle::ops::cpu {
 
@@ -20,52 +25,108 @@ int excess(int a, int b) {
   return std::max(0, size - kPairLimit);
 }
 
-/// Calls body(tile, column, k of the first, values of the two) for each pair.
-template <typename Body>
-void for_each_pair(const PackedInt8& packed, const Body& body) {
-  for (int64_t t = 0; t < packed.tile_count(); ++t) {
-    int8_t* tile = const_cast<int8_t*>(packed.tile(t));
-    for (int64_t quad = 0; quad < packed.quads; ++quad) {
-      for (int column = 0; column < kTile; ++column) {
-        for (int half = 0; half < 2; ++half) {
-          body(t, column, 4 * quad + 2 * half, tile + quad * 4 * kTile + 4 * column + 2 * half);
-        }
-      }
+/// A quad of a tile is 64 bytes: so many pairs of neighbours, two a column.
+constexpr int kLanes = 2 * kTile;
+using Lanes = std::array<int16_t, kLanes>;
+
+/// The pairs of a quad. Loops over them are made for the compiler to widen.
+struct Pairs {
+  explicit Pairs(const int8_t* quad) {
+    Lanes words;
+    std::memcpy(words.data(), quad, sizeof words);
+    for (size_t i = 0; i < kLanes; ++i) {
+      first[i] = static_cast<int16_t>(static_cast<int16_t>(words[i] << 8) >> 8);
+      second[i] = static_cast<int16_t>(words[i] >> 8);
     }
   }
+  Lanes first, second;
+};
+
+/// Neighbours of different signs have none: neither is beyond the limit alone.
+bool has_excess(const int8_t* quad) {
+  static_assert(kPairLimit >= 128);
+  const Pairs pairs(quad);
+  int16_t largest = 0;
+  for (size_t i = 0; i < kLanes; ++i) {
+    const auto sum = static_cast<int16_t>(pairs.first[i] + pairs.second[i]);
+    largest = std::max(largest, std::max(sum, static_cast<int16_t>(-sum)));
+  }
+  return largest > kPairLimit;
 }
 
-void clip(PackedInt8& packed, PairSums& pairs) {
+int8_t* quad_of(PackedInt8& packed, int64_t t, int64_t quad) {
+  return packed.tiles.data<int8_t>() + (t * packed.quads + quad) * 4 * kTile;
+}
+
+/// Where pairs saturate.
+struct Place {
+  int64_t tile, quad;
+  int lane;
+};
+
+/// All places in their order; nothing when there are more than `most`.
+std::optional<std::vector<Place>> find_excess(PackedInt8& packed, size_t most) {
+  std::vector<Place> places;
+  for (int64_t t = 0; t < packed.tile_count(); ++t) {
+    for (int64_t quad = 0; quad < packed.quads; ++quad) {
+      const int8_t* pair = quad_of(packed, t, quad);
+      if (!has_excess(pair)) continue;
+      for (int lane = 0; lane < kLanes; ++lane, pair += 2) {
+        if (excess(pair[0], pair[1]) > 0) places.push_back({t, quad, lane});
+      }
+      if (places.size() > most) return std::nullopt;
+    }
+  }
+  return places;
+}
+
+void clip(PackedInt8& packed, const std::vector<Place>& places, PairSums& pairs) {
   int64_t done = 0;  // tiles whose rests are all there
-  for_each_pair(packed, [&](int64_t t, int column, int64_t k, int8_t* pair) {
-    for (; done <= t; ++done) pairs.rest_offset.push_back(static_cast<int32_t>(pairs.rests.size()));
+  const auto finish = [&](int64_t tiles) {
+    for (; done < tiles; ++done) {
+      pairs.rest_offset.push_back(static_cast<int32_t>(pairs.rests.size()));
+    }
+  };
+  for (const auto& [t, quad, lane] : places) {
+    finish(t + 1);
+    int8_t* pair = quad_of(packed, t, quad) + 2 * lane;
+    const auto k = static_cast<int32_t>(4 * quad + 2 * (lane % 2));
     while (const int size = excess(pair[0], pair[1])) {
       const int i = std::abs(pair[0]) >= std::abs(pair[1]) ? 0 : 1;
       const int taken = std::min(size, std::abs(int{pair[i]})) * (pair[i] > 0 ? 1 : -1);
       pair[i] = static_cast<int8_t>(pair[i] - taken);
-      pairs.rests.push_back({column, static_cast<int32_t>(k) + i, taken});
+      pairs.rests.push_back({lane / 2, k + i, taken});
     }
-  });
-  pairs.rest_offset.push_back(static_cast<int32_t>(pairs.rests.size()));
+  }
+  finish(packed.tile_count() + 1);
 }
 
-void add_norms_and_centres(const PackedInt8& packed, PairSums& pairs) {
-  const int64_t groups = packed.quads / pairs.group;
-  const auto count = static_cast<size_t>(packed.tile_count() * groups * 2 * kTile);
-  std::vector<int32_t> sums(count), squares(count);
-  pairs.sums.assign(static_cast<size_t>(packed.tile_count() * kTile), 0);
-  for_each_pair(packed, [&](int64_t t, int column, int64_t k, const int8_t* pair) {
-    const auto lane = static_cast<size_t>((t * groups + k / 4 / pairs.group) * 2 * kTile +
-                                          2 * column + k % 4 / 2);
-    sums[lane] += pair[0] + pair[1];
-    pairs.sums[static_cast<size_t>(t * kTile + column)] += pair[0] + pair[1];
-    squares[lane] += pair[0] * pair[0] + pair[1] * pair[1];
-  });
-  for (const int32_t sum : sums) pairs.centres.push_back(static_cast<uint16_t>(-127 * sum));
-  const auto lanes = static_cast<size_t>(groups * 2 * kTile);
-  for (size_t t = 0; t < static_cast<size_t>(packed.tile_count()); ++t) {
-    const auto first = squares.begin() + static_cast<std::ptrdiff_t>(t * lanes);
-    pairs.norm.push_back(*std::max_element(first, first + static_cast<std::ptrdiff_t>(lanes)));
+void add_norms_and_centres(PackedInt8& packed, PairSums& pairs) {
+  const auto tiles = static_cast<size_t>(packed.tile_count());
+  pairs.sums.assign(tiles * kTile, 0);
+  pairs.centres.resize(tiles * static_cast<size_t>(packed.quads / pairs.group) * kLanes);
+  auto centre = pairs.centres.begin();
+  for (size_t t = 0; t < tiles; ++t) {
+    int32_t norm = 0;
+    for (int64_t first = 0; first < packed.quads; first += pairs.group) {
+      Lanes sums{};
+      std::array<uint32_t, kLanes> squares{};
+      for (int64_t quad = first; quad < first + pairs.group; ++quad) {
+        const Pairs two(quad_of(packed, static_cast<int64_t>(t), quad));
+        for (size_t i = 0; i < kLanes; ++i) {
+          sums[i] = static_cast<int16_t>(sums[i] + two.first[i] + two.second[i]);
+          const auto square =
+              static_cast<uint16_t>(two.first[i] * two.first[i] + two.second[i] * two.second[i]);
+          squares[i] += square;  // at most 2 · 128²
+        }
+      }
+      for (size_t i = 0; i < kLanes; ++i) {
+        pairs.sums[t * kTile + i / 2] += sums[i];
+        *centre++ = static_cast<uint16_t>(-127 * sums[i]);
+      }
+      for (const uint32_t square : squares) norm = std::max(norm, static_cast<int32_t>(square));
+    }
+    pairs.norm.push_back(norm);
   }
 }
 
@@ -73,15 +134,12 @@ void add_norms_and_centres(const PackedInt8& packed, PairSums& pairs) {
 
 void add_pair_sums(PackedInt8& packed) {
   auto pairs = std::make_unique<PairSums>();
-  int64_t rests = 0;
-  for_each_pair(packed, [&](int64_t, int, int64_t, const int8_t* pair) {
-    rests += excess(pair[0], pair[1]) > 0 ? 1 : 0;
-  });
   const double all = static_cast<double>(packed.tile_count() * kTile * packed.quads);
-  pairs->clipped = static_cast<double>(rests) <= kMostRests * all;
+  const auto places = find_excess(packed, static_cast<size_t>(kMostRests * all));
+  pairs->clipped = places.has_value();
   pairs->group = pairs->clipped ? 8 : 4;
   if (pairs->clipped) {
-    clip(packed, *pairs);
+    clip(packed, *places, *pairs);
   } else {
     pairs->rest_offset.assign(static_cast<size_t>(packed.tile_count()) + 1, 0);
   }

@@ -1,5 +1,6 @@
 #include "heddle/ops/cpu/elementwise.h"
 #include "heddle/ops/cpu/float_product.h"
+#include "heddle/ops/cpu/gradients.h"
 #include "heddle/ops/cpu/int8_portable.h"
 #include "heddle/ops/cpu/simd_portable.h"
 #include "heddle/ops/cpu/tables.h"
@@ -20,6 +21,7 @@ const Kernels kPortableKernels = {.name = "portable",
                                   .glu = glu<Portable>,
                                   .exponentials = exponentials<Portable>,
                                   .ssru = ssru<Portable>,
-                                  .most = most<Portable>};
+                                  .most = most<Portable>,
+                                  .backward = kGradientKernels<Portable>};
 
 }  // namespace heddle::ops::cpu

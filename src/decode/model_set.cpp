@@ -1,0 +1,140 @@
+#include "heddle/decode/model_set.h"
+
+#include <algorithm>
+#include <future>
+#include <thread>
+
+#include "heddle/base/error.h"
+#include "heddle/decode/ensemble.h"
+#include "heddle/model/formats/formats.h"
+
+namespace heddle::decode {
+
+namespace {
+
+constexpr int64_t kLeastTargetTokens = 8192;
+
+int threads_of(const TranslatorSettings& settings) {
+  HEDDLE_CHECK(settings.threads >= 0 && settings.threads <= 1024, "translator: ", settings.threads,
+               " threads; expected 1 … 1024, or 0 for one a processor");
+  if (settings.threads > 0) return settings.threads;
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+void check(const TranslatorSettings& settings) {
+  HEDDLE_CHECK(settings.rows >= 1 && settings.rows <= 65536, "translator: ", settings.rows,
+               " rows; expected 1 … 65536");
+  HEDDLE_CHECK(settings.encode_tokens >= 1, "translator: encode_tokens is ", settings.encode_tokens,
+               "; expected 1 or more");
+  HEDDLE_CHECK(settings.refill_rows >= 1 && settings.refill_rows <= settings.rows,
+               "translator: refill_rows is ", settings.refill_rows, "; expected 1 … ",
+               settings.rows, ", the rows");
+  HEDDLE_CHECK(settings.max_source_tokens >= 2 && settings.max_source_tokens <= 65536,
+               "translator: max_source_tokens is ", settings.max_source_tokens,
+               "; expected 2 … 65536");
+}
+
+}  // namespace
+
+ModelSet::ModelSet(std::span<const std::string> paths, const TranslatorSettings& settings)
+    : settings_(settings), threads_(threads_of(settings)) {
+  check(settings);
+  HEDDLE_CHECK(!paths.empty(), "translator: no model; expected one or more paths");
+  for (const std::string& path : paths) {
+    const model::ModelFiles files = model::load_model(path);
+    std::future<void> reads_text;  // takes as long as packing the weights does
+    if (models_.empty()) {
+      load_shortlist(files);
+      reads_text = std::async(std::launch::async, [&] { load_text(files); });
+    }
+    for (const auto& [name, parameter] : files.parameters) {
+      parameters_ += parameter.values.elements();
+    }
+    models_.emplace_back(files, settings.precision);
+    if (reads_text.valid()) reads_text.get();
+    const model::TransformerConfig &first = models_[0].config(), &last = models_.back().config();
+    HEDDLE_CHECK(first.target_vocabulary == last.target_vocabulary &&
+                     first.source_vocabulary == last.source_vocabulary && first.eos == last.eos,
+                 "translator: ", path, " has a vocabulary of ", last.target_vocabulary, ", ",
+                 paths[0], " one of ", first.target_vocabulary,
+                 "; expected models that were trained with one vocabulary");
+  }
+  const model::TransformerConfig& config = models_[0].config();
+  int64_t most = settings.max_source_tokens;
+  for (const model::Transformer& transformer : models_) {
+    const int64_t positions = transformer.config().max_positions;
+    if (positions > 0) most = std::min(most, positions);
+  }
+  text_.source = &*source_;
+  text_.target = target_ ? &*target_ : &*source_;
+  text_.end = config.eos;
+  text_.ends_source = config.ends_source;
+  text_.segments.longest = static_cast<size_t>(most - 1);  // the end comes behind
+  text_.segments.split_sentences = settings.split_sentences;
+  text_.segments.language = settings.source_language;
+}
+
+void ModelSet::load_text(const model::ModelFiles& files) {
+  HEDDLE_CHECK(!files.source_vocabulary.empty() && !files.target_vocabulary.empty(),
+               "translator: the model has no SentencePiece vocabulary beside it; expected "
+               "source.spm and target.spm, or vocab.*.spm");
+  source_ = text::load_tokenizer(files.source_vocabulary, files.source_pieces);
+  if (files.target_vocabulary != files.source_vocabulary ||
+      files.target_pieces != files.source_pieces) {
+    target_ = text::load_tokenizer(files.target_vocabulary, files.target_pieces);
+  }
+  const auto fits = [](const text::Tokenizer& tokenizer, int64_t vocabulary, const char* side) {
+    HEDDLE_CHECK(tokenizer.size() <= vocabulary, "translator: the ", side, " tokenizer has ",
+                 tokenizer.size(), " pieces, the model ", vocabulary,
+                 " embeddings; expected no more pieces than embeddings");
+  };
+  fits(*source_, files.config.source_vocabulary, "source");
+  fits(target_ ? *target_ : *source_, files.config.target_vocabulary, "target");
+}
+
+void ModelSet::load_shortlist(const model::ModelFiles& files) {
+  if (!settings_.shortlist && settings_.shortlist_file.empty()) return;
+  const std::string path =
+      settings_.shortlist_file.empty() ? files.shortlist : settings_.shortlist_file;
+  HEDDLE_CHECK(!path.empty(),
+               "translator: the model has no shortlist beside it; expected lex.*.bin. "
+               "Name one, or do without");
+  shortlist_.emplace(io::Source(path), files.config.target_vocabulary);
+  shortlist_->set_shared(files.source_vocabulary == files.target_vocabulary);
+}
+
+EngineSettings ModelSet::engine_settings(const Options& options) const {
+  EngineSettings engine;
+  engine.rows = std::max(settings_.rows, rows_of(options));
+  engine.source_tokens = std::max<int64_t>(
+      {64 * int64_t{engine.rows}, settings_.max_source_tokens, settings_.encode_tokens});
+  const int64_t longest = options.target_limit(settings_.max_source_tokens) * 2;  // with a prefix
+  engine.target_tokens = std::max(kLeastTargetTokens, longest * rows_of(options));
+  engine.allow_unknown = settings_.allow_unknown;
+  engine.fused = settings_.fused_choice;
+  return engine;
+}
+
+std::unique_ptr<Worker> ModelSet::new_worker(const EngineSettings& engine) const {
+  std::vector<std::unique_ptr<Engine>> members;
+  std::vector<const Profile*> profiles;
+  for (const model::Transformer& transformer : models_) {
+    auto member = std::make_unique<ModelEngine>(transformer, engine);
+    profiles.push_back(&member->profile());
+    members.push_back(std::move(member));
+  }
+  SchedulerSettings scheduler;
+  scheduler.admission = {settings_.encode_tokens, settings_.refill_rows};
+  scheduler.shortlist = shortlist_ ? &*shortlist_ : nullptr;
+  std::unique_ptr<Engine> whole =
+      members.size() == 1 ? std::move(members[0]) : std::make_unique<Ensemble>(std::move(members));
+  return std::make_unique<Worker>(std::move(whole), std::move(profiles), engine, scheduler, text_);
+}
+
+int64_t ModelSet::bytes() const {
+  int64_t bytes = 0;
+  for (const model::Transformer& transformer : models_) bytes += transformer.bytes();
+  return bytes;
+}
+
+}  // namespace heddle::decode

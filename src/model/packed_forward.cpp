@@ -1,0 +1,123 @@
+#include "heddle/model/packed_forward.h"
+
+#include <algorithm>
+
+#include "heddle/base/error.h"
+#include "heddle/mask/builders.h"
+
+namespace heddle::model {
+
+namespace {
+
+constexpr TileShape kTile{64, 64};  // that of the CPU kernels
+
+MaskPlan plan_of(const ColumnMask& mask, bool skips) {
+  return skips ? MaskPlan(mask, kTile) : MaskPlan::without_skipping(mask, kTile);
+}
+
+/// Sentences without tokens have no part in a mask of one side.
+masks::Lengths with_tokens(masks::Lengths lengths) {
+  std::erase(lengths, 0);
+  return lengths;
+}
+
+}  // namespace
+
+TokenPlaces::TokenPlaces(std::span<const int32_t> offsets, ops::Workspace& workspace) {
+  const int32_t first = offsets.front();
+  const int64_t count = offsets.back() - first;
+  auto* places = workspace.take<int32_t>(3 * count);
+  position = {places, static_cast<size_t>(count)};
+  begin = {places + count, static_cast<size_t>(count)};
+  length = {places + 2 * count, static_cast<size_t>(count)};
+  for (size_t s = 0; s + 1 < offsets.size(); ++s) {
+    for (int32_t t = offsets[s]; t < offsets[s + 1]; ++t) {
+      const auto at = static_cast<size_t>(t - first);
+      position[at] = t - offsets[s];
+      begin[at] = offsets[s] - first;
+      length[at] = offsets[s + 1] - offsets[s];
+    }
+  }
+}
+
+std::vector<int64_t> lengths_of(std::span<const int32_t> offsets) {
+  std::vector<int64_t> lengths;
+  for (size_t s = 0; s + 1 < offsets.size(); ++s) {
+    lengths.push_back(int64_t{offsets[s + 1]} - offsets[s]);
+  }
+  return lengths;
+}
+
+int64_t check_offsets(const char* what, std::span<const int32_t> offsets, size_t tokens) {
+  HEDDLE_CHECK(!offsets.empty() && offsets.front() == 0 &&
+                   static_cast<size_t>(offsets.back()) == tokens && std::ranges::is_sorted(offsets),
+               "model: offsets of ", what, " run from ", offsets.empty() ? -1 : offsets.front(),
+               " to ", offsets.empty() ? -1 : offsets.back(), "; expected 0, rising to ", tokens);
+  return static_cast<int64_t>(offsets.size()) - 1;
+}
+
+void check_length(const char* what, int64_t length, const TransformerConfig& config) {
+  HEDDLE_CHECK(config.max_positions == 0 || length <= config.max_positions, "model: a ", what,
+               " has ", length, " tokens; expected at most ", config.max_positions,
+               ", max_position_embeddings");
+}
+
+void check_pairs(const PackedPair& pairs, const TransformerConfig& config) {
+  const int64_t sources = check_offsets("sources", pairs.source_offsets, pairs.sources.size());
+  const int64_t targets = check_offsets("targets", pairs.target_offsets, pairs.targets.size());
+  HEDDLE_CHECK(sources == targets, "model: ", sources, " sources beside ", targets,
+               " targets; expected as many");
+  for (const int64_t length : lengths_of(pairs.source_offsets)) {
+    check_length("source", length, config);
+  }
+  for (const int64_t length : lengths_of(pairs.target_offsets)) {
+    check_length("target", length, config);
+  }
+}
+
+Keys PackedMemory::source(Pass& pass, int64_t layer) {
+  const DecoderLayer& weights = pass.weights().decoder[static_cast<size_t>(layer)];
+  both_.emplace(pass.rows(encoded_.count(), weights.cross.keys_values.width));
+  project_source(pass, weights, encoded_, *both_);
+  const int64_t half = both_->width() / 2;
+  return {.keys = both_->row(0),
+          .values = both_->row(0) + half,
+          .tokens = both_->count(),
+          .stride = both_->stride(),
+          .rows = &*both_,
+          .first_key = 0,
+          .first_value = half};
+}
+
+PackedForward::PackedForward(const PackedPair& pairs, int64_t width, ops::Workspace& workspace,
+                             bool skips)
+    : pairs_(pairs),
+      source_places_(pairs.source_offsets, workspace),
+      target_places_(pairs.target_offsets, workspace),
+      documents_(masks::document(with_tokens(lengths_of(pairs.source_offsets)))),
+      causal_(masks::causal_document(with_tokens(lengths_of(pairs.target_offsets)))),
+      cross_(masks::cross_document(lengths_of(pairs.target_offsets),
+                                   lengths_of(pairs.source_offsets))),
+      documents_plan_(plan_of(documents_, skips)),
+      causal_plan_(plan_of(causal_, skips)),
+      cross_plan_(plan_of(cross_, skips)),
+      sources_{.tokens = pairs.sources,
+               .positions = source_places_.position,
+               .visible = {.mask = &documents_, .plan = &documents_plan_}},
+      targets_{.rows = {.tokens = pairs.targets,
+                        .positions = target_places_.position,
+                        .visible = {.mask = &causal_, .plan = &causal_plan_}},
+               .offsets = pairs.target_offsets,
+               .cross = {.mask = &cross_, .plan = &cross_plan_}},
+      width_(width) {}
+
+void PackedForward::run(Pass& pass, const FirstRows& first, ops::Rows& hidden) {
+  encoded_.emplace(pass.rows(static_cast<int64_t>(pairs_.sources.size()), width_));
+  memory_.emplace(*encoded_);
+  pass.set_first_row(first.source);
+  run_encoder(pass, sources_, *encoded_);
+  pass.set_first_row(first.target);
+  run_decoder(pass, targets_, *memory_, hidden);
+}
+
+}  // namespace heddle::model

@@ -1,0 +1,275 @@
+#include "heddle/model/training.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "heddle/base/error.h"
+#include "heddle/model/packed_forward.h"
+#include "heddle/model/training_shards.h"
+#include "heddle/model/weights.h"
+#include "heddle/ops/cpu/kernels.h"
+#include "heddle/ops/cross_entropy.h"
+
+namespace heddle::model {
+
+namespace {
+
+Tensor own_copy(const Parameter& parameter) {
+  const Tensor from = to_f32(parameter);
+  Tensor to = Tensor::empty(from.shape(), DType::f32);
+  std::copy_n(from.data<float>(), from.elements(), to.data<float>());
+  return to;
+}
+
+/// Every parameter in single precision, in memory of its own.
+ModelFiles masters(ModelFiles files) {
+  check_parameters(files.config, files.parameters);
+  Parameters own;
+  for (const ParameterShape& each : parameters_of(files.config)) {
+    own.add(each.name, {.values = own_copy(files.parameters.require(each.name, each.shape))});
+  }
+  files.parameters = std::move(own);
+  return files;
+}
+
+/// Runs body(index) on the pool, or here.
+void for_each(ThreadPool* threads, int64_t count, const std::function<void(int64_t)>& body) {
+  if (threads == nullptr) {
+    for (int64_t i = 0; i < count; ++i) body(i);
+  } else {
+    threads->parallel_for(count, [&](int64_t index, int) { body(index); });
+  }
+}
+
+ops::CrossEntropy cross_entropy_of(const TrainingBatch& batch, const LossSettings& settings) {
+  return {.labels = batch.labels,
+          .weights = batch.weights,
+          .label_smoothing = settings.label_smoothing,
+          .z_loss = settings.z_loss,
+          .teacher_weight = batch.teacher.count > 0 ? settings.teacher_weight : 0,
+          .teacher_ids = batch.teacher.ids,
+          .teacher_log_probabilities = batch.teacher.log_probabilities,
+          .teacher_count = batch.teacher.count,
+          .gradient_scale = settings.gradient_scale};
+}
+
+LossSums sums_of(const ops::CrossEntropySums& sums) {
+  return {sums.loss, sums.nll, sums.weight, sums.tokens, sums.correct};
+}
+
+}  // namespace
+
+/// One worker: its scratch memory and, but for the first, which has the slots', its gradients.
+struct Worker {
+  ops::Workspace values, gradients;
+  std::vector<Tensor> own;
+};
+
+struct TrainingTransformer::State {
+  explicit State(ModelFiles given)
+      : files(masters(std::move(given))), weights(files, ops::Precision::f32) {
+    for (const ParameterShape& each : parameters_of(files.config)) {
+      const Tensor value = files.parameters.require(each.name, each.shape).values;
+      slots.push_back({each.name, value, Tensor::zeros(each.shape, DType::f32)});
+      values.push_back(value);
+    }
+  }
+
+  /// Makes sure that there are so many workers.
+  void hire(int count) {
+    while (std::ssize(workers) < count) workers.push_back(std::make_unique<Worker>());
+  }
+
+  const float* output_bias() const {
+    return weights.output_bias.empty() ? nullptr : weights.output_bias.data();
+  }
+
+  LossSums loss(const Shard& shard, const LossSettings& settings, Worker& worker) const;
+  LossSums loss_and_gradients(const Shard& shard, const LossSettings& settings, Worker& worker,
+                              std::span<float* const> gradients) const;
+  void add_to_slots(int count, ThreadPool* threads);
+
+  ModelFiles files;
+  Weights weights;
+  std::vector<Slot> slots;
+  std::vector<Tensor> values;
+  std::vector<std::unique_ptr<Worker>> workers;
+};
+
+LossSums TrainingTransformer::State::loss(const Shard& shard, const LossSettings& settings,
+                                          Worker& worker) const {
+  const PackedPair& pair = shard.batch().pair;
+  const ops::Workspace::Scope scope(worker.values);
+  PackedForward forward(pair, files.config.width, worker.values, settings.skip_tiles);
+  Pass pass(weights, worker.values);
+  ops::Rows hidden = pass.rows(static_cast<int64_t>(pair.targets.size()), files.config.width);
+  forward.run(pass, {}, hidden);
+  return sums_of(ops::cross_entropy(hidden, weights.output, output_bias(),
+                                    cross_entropy_of(shard.batch(), settings), nullptr,
+                                    worker.values));
+}
+
+LossSums TrainingTransformer::State::loss_and_gradients(const Shard& shard,
+                                                        const LossSettings& settings,
+                                                        Worker& worker,
+                                                        std::span<float* const> gradients) const {
+  const PackedPair& pair = shard.batch().pair;
+  autograd::Tape tape(worker.values, worker.gradients);
+  std::vector<const float*> numbers;
+  for (const Tensor& value : values) numbers.push_back(value.data<float>());
+  const Training training{
+      .tape = &tape,
+      .values = numbers,
+      .gradients = gradients,
+      .dropout = {.probability = settings.dropout, .seed = settings.seed, .step = settings.step},
+      .activation_dropout = settings.activation_dropout,
+      .recompute = settings.recompute};
+  PackedForward forward(pair, files.config.width, worker.values, settings.skip_tiles);
+  Pass pass(weights, worker.values, &training);
+  ops::Rows hidden = pass.rows(static_cast<int64_t>(pair.targets.size()), files.config.width);
+  forward.run(pass,
+              {.source = settings.first_row + static_cast<uint64_t>(shard.first_source()),
+               .target = settings.first_row + static_cast<uint64_t>(shard.first_target())},
+              hidden);
+  LossSums sums;
+  tape.contribute(hidden, [&](ops::PlainRows d_hidden) {
+    const ops::CrossEntropyGradients out{
+        .weight = {.values = training.value(weights.output_number),
+                   .rows = weights.output.rows(),
+                   .d_values = training.gradient(weights.output_number),
+                   .d_bias = training.gradient(weights.output_bias_number)},
+        .d_x = d_hidden};
+    sums =
+        sums_of(ops::cross_entropy(hidden, weights.output, output_bias(),
+                                   cross_entropy_of(shard.batch(), settings), &out, worker.values));
+  });
+  tape.run_back_to(0);
+  return sums;
+}
+
+/// Adds what workers 1 … count − 1 have to the slots, in order.
+void TrainingTransformer::State::add_to_slots(int count, ThreadPool* threads) {
+  const auto add = workers[0]->values.kernels().backward.add;
+  for_each(threads, std::ssize(slots), [&](int64_t i) {
+    const Tensor& sum = slots[static_cast<size_t>(i)].gradient;
+    for (int w = 1; w < count; ++w) {
+      const Tensor& part = workers[static_cast<size_t>(w)]->own[static_cast<size_t>(i)];
+      add(part.data<float>(), sum.elements(), 1, sum.data<float>());
+    }
+  });
+}
+
+TrainingTransformer::TrainingTransformer(ModelFiles files)
+    : state_(std::make_unique<State>(std::move(files))) {}
+TrainingTransformer::~TrainingTransformer() = default;
+TrainingTransformer::TrainingTransformer(TrainingTransformer&&) noexcept = default;
+TrainingTransformer& TrainingTransformer::operator=(TrainingTransformer&&) noexcept = default;
+
+const TransformerConfig& TrainingTransformer::config() const { return state_->files.config; }
+ModelFiles TrainingTransformer::files() const { return state_->files; }
+std::span<TrainingTransformer::Slot> TrainingTransformer::slots() { return state_->slots; }
+std::span<const TrainingTransformer::Slot> TrainingTransformer::slots() const {
+  return state_->slots;
+}
+
+void TrainingTransformer::zero_gradients() {
+  for (const Slot& slot : state_->slots) {
+    std::fill_n(slot.gradient.data<float>(), slot.gradient.elements(), 0.0f);
+  }
+}
+
+void TrainingTransformer::values_changed() { state_->weights.update(state_->values); }
+
+namespace {
+
+void check(const TrainingBatch& batch, const LossSettings& settings,
+           const TransformerConfig& config) {
+  check_pairs(batch.pair, config);
+  const size_t rows = batch.pair.targets.size();
+  HEDDLE_CHECK(batch.labels.size() == rows, "training: ", batch.labels.size(), " labels for ", rows,
+               " target tokens; expected as many");
+  HEDDLE_CHECK(batch.weights.empty() || batch.weights.size() == rows,
+               "training: ", batch.weights.size(), " weights for ", rows,
+               " target tokens; expected as many");
+  const size_t choices = rows * static_cast<size_t>(batch.teacher.count);
+  HEDDLE_CHECK(
+      batch.teacher.ids.size() == choices && batch.teacher.log_probabilities.size() == choices,
+      "training: a teacher's ", batch.teacher.ids.size(), " ids and ",
+      batch.teacher.log_probabilities.size(), " log-probabilities; expected ", choices,
+      " of each, ", batch.teacher.count, " a target token");
+  HEDDLE_CHECK(settings.workers >= 0, "training: ", settings.workers, " workers");
+}
+
+/// The shards of a batch that have a loss.
+std::vector<Shard> shards_of(const TrainingBatch& batch, int workers) {
+  std::vector<Shard> shards;
+  for (const ShardRange& range : cut_shards(batch.pair, workers)) shards.emplace_back(batch, range);
+  std::erase_if(shards, [](const Shard& shard) { return !shard.has_labels(); });
+  for (const Shard& shard : shards) {
+    HEDDLE_CHECK(!shard.batch().pair.sources.empty(),
+                 "training: sentences without a single source token; expected some");
+  }
+  return shards;
+}
+
+int workers_of(const LossSettings& settings, const ThreadPool* threads) {
+  if (settings.workers > 0) return settings.workers;
+  return threads != nullptr ? threads->threads() : 1;
+}
+
+}  // namespace
+
+LossSums TrainingTransformer::forward_backward(const TrainingBatch& batch,
+                                               const LossSettings& settings, ThreadPool* threads) {
+  check(batch, settings, config());
+  const int count = workers_of(settings, threads);
+  const std::vector<Shard> shards = shards_of(batch, count);
+  const auto busy = static_cast<int>(std::min<int64_t>(count, std::ssize(shards)));
+  state_->hire(busy);
+  std::vector<LossSums> sums(shards.size());
+  for_each(threads, busy, [&](int64_t w) {
+    Worker& worker = *state_->workers[static_cast<size_t>(w)];
+    std::vector<float*> gradients;
+    for (const Slot& slot : state_->slots) {
+      if (w == 0) {
+        gradients.push_back(slot.gradient.data<float>());
+        continue;
+      }
+      if (worker.own.size() == gradients.size()) {
+        worker.own.push_back(Tensor::empty(slot.gradient.shape(), DType::f32));
+      }
+      gradients.push_back(worker.own[gradients.size()].data<float>());
+      std::fill_n(gradients.back(), slot.gradient.elements(), 0.0f);
+    }
+    for (size_t i = static_cast<size_t>(w); i < shards.size(); i += static_cast<size_t>(busy)) {
+      sums[i] = state_->loss_and_gradients(shards[i], settings, worker, gradients);
+    }
+  });
+  if (busy > 1) state_->add_to_slots(busy, threads);
+  LossSums total;
+  for (const LossSums& each : sums) total += each;
+  return total;
+}
+
+LossSums TrainingTransformer::loss(const TrainingBatch& batch, const LossSettings& settings,
+                                   ThreadPool* threads) const {
+  check(batch, settings, config());
+  const int count = workers_of(settings, threads);
+  const std::vector<Shard> shards = shards_of(batch, count);
+  const auto busy = static_cast<int>(std::min<int64_t>(count, std::ssize(shards)));
+  state_->hire(busy);
+  std::vector<LossSums> sums(shards.size());
+  for_each(threads, busy, [&](int64_t w) {
+    Worker& worker = *state_->workers[static_cast<size_t>(w)];
+    for (size_t i = static_cast<size_t>(w); i < shards.size(); i += static_cast<size_t>(busy)) {
+      sums[i] = state_->loss(shards[i], settings, worker);
+    }
+  });
+  LossSums total;
+  for (const LossSums& each : sums) total += each;
+  return total;
+}
+
+}  // namespace heddle::model

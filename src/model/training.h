@@ -1,0 +1,119 @@
+// A translation Transformer that can be trained: single-precision weights with their gradients, and
+// the loss of a packed batch with its backward in one call.
+//
+//   loss = Σ_t weight[t] · ((1 − ε) · −ln p[t, label] + ε · mean_n −ln p[t, n]) + z · (ln Z[t])²
+//
+// with ε the label smoothing (and the teacher's part as in ops/cross_entropy.h). The forward is the
+// one that translates (layers.h), recorded on a tape. A batch is cut into shards of whole
+// sentences, shard i for worker i % W; each worker has gradients of its own, which are added in
+// order. So a step has the same bits whenever W is the same, whatever threads do the work.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "heddle/base/threads.h"
+#include "heddle/model/config.h"
+#include "heddle/model/parameters.h"
+#include "heddle/model/transformer.h"
+#include "heddle/tensor/tensor.h"
+
+namespace heddle::model {
+
+/// Word-level distillation: for each target position the teacher's k best tokens and their
+/// log-probabilities. Not given: the labels alone teach.
+struct TeacherChoices {
+  std::span<const int32_t> ids{};              ///< [Tt, k]; −1: none
+  std::span<const float> log_probabilities{};  ///< [Tt, k]
+  int64_t count = 0;                           ///< k
+};
+
+/// One packed batch of sentence pairs.
+struct TrainingBatch {
+  PackedPair pair;                    ///< targets shifted right
+  std::span<const int32_t> labels{};  ///< [Tt], −1: no loss there
+  std::span<const float> weights{};   ///< [Tt], or empty: 1 each
+  TeacherChoices teacher{};
+};
+
+/// What shapes the loss and its gradient. Dropout draws the number of an element from (seed, step,
+/// place in the model, global row, column), so it depends on no number of threads or shards.
+struct LossSettings {
+  double label_smoothing = 0;
+  double dropout = 0;             ///< of embeddings and of each sublayer's result
+  double activation_dropout = 0;  ///< behind the activation of the feed-forward layers
+  double teacher_weight = 0;  ///< λ: (1 − λ) · label loss + λ · cross-entropy with the teacher
+  double z_loss = 0;
+  double gradient_scale = 1;  ///< gradients are those of gradient_scale · loss
+  uint64_t seed = 0;
+  uint64_t step = 0;
+  uint64_t first_row = 0;  ///< tells batches of one step apart: number of this batch's first row,
+                           ///< below 2^48, on either side
+  bool recompute = false;  ///< keep only each layer's input, and compute the rest again
+  bool skip_tiles = true;  ///< false: attention computes hidden tiles too; the same bits, slower
+  int workers = 0;         ///< shards are dealt out to so many; 0: one a thread
+};
+
+struct LossSums {
+  double loss = 0;    ///< Σ weight · loss, in nats
+  double nll = 0;     ///< Σ weight · −ln p[label]
+  double weight = 0;  ///< Σ weight where there is a label
+  int64_t tokens = 0;
+  int64_t correct = 0;  ///< labels that had the highest logit
+
+  LossSums& operator+=(const LossSums& other) {
+    loss += other.loss;
+    nll += other.nll;
+    weight += other.weight;
+    tokens += other.tokens;
+    correct += other.correct;
+    return *this;
+  }
+};
+
+class TrainingTransformer {
+ public:
+  explicit TrainingTransformer(ModelFiles files);  ///< f32 masters, whatever they were stored as
+  ~TrainingTransformer();
+  TrainingTransformer(TrainingTransformer&&) noexcept;
+  TrainingTransformer& operator=(TrainingTransformer&&) noexcept;
+
+  const TransformerConfig& config() const;
+
+  /// A parameter and its gradient, both f32 of one shape. Tied weights are one slot.
+  struct Slot {
+    std::string name;
+    Tensor value, gradient;
+  };
+  std::span<Slot> slots();  ///< in the order of parameters_of
+  std::span<const Slot> slots() const;
+
+  void zero_gradients();
+  void values_changed();  ///< to be called after values were written
+
+  /// Adds the gradients of gradient_scale · loss to the slots. A batch without labels has loss 0
+  /// and adds nothing.
+  LossSums forward_backward(const TrainingBatch& batch, const LossSettings& settings,
+                            ThreadPool* threads = nullptr);
+
+  /// The loss alone, without dropout; settings give label smoothing, teacher and z-loss.
+  LossSums loss(const TrainingBatch& batch, ThreadPool* threads = nullptr) const {
+    return loss(batch, {}, threads);
+  }
+  LossSums loss(const TrainingBatch& batch, const LossSettings& settings,
+                ThreadPool* threads = nullptr) const;
+
+  /// The model as it is now, to be saved or translated with. Shares the memory of the values.
+  ModelFiles files() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// A new model: matrices Glorot-uniform, embeddings normal with deviation D^−½, biases 0, norms 1.
+ModelFiles random_model(const TransformerConfig& config, uint64_t seed);
+
+}  // namespace heddle::model

@@ -1,0 +1,69 @@
+#include "heddle/model/training_shards.h"
+
+#include <algorithm>
+
+namespace heddle::model {
+
+namespace {
+
+std::vector<int32_t> own_offsets(std::span<const int32_t> offsets, const ShardRange& range) {
+  std::vector<int32_t> own;
+  for (size_t s = range.first; s <= range.end; ++s) {
+    own.push_back(offsets[s] - offsets[range.first]);
+  }
+  return own;
+}
+
+/// Elements [first, first + count) of something with `each` a row, or nothing where there is none.
+template <typename T>
+std::span<const T> part(std::span<const T> all, int64_t first, size_t count, int64_t each = 1) {
+  if (all.empty()) return {};
+  return all.subspan(static_cast<size_t>(first * each), count * static_cast<size_t>(each));
+}
+
+}  // namespace
+
+std::vector<ShardRange> cut_shards(const PackedPair& pairs, int workers) {
+  const size_t sentences = pairs.source_offsets.size() - 1;
+  const auto tokens_before = [&](size_t sentence) {
+    return int64_t{pairs.source_offsets[sentence]} + pairs.target_offsets[sentence];
+  };
+  const int64_t total = tokens_before(sentences);
+  const int64_t rounds =
+      std::max<int64_t>(1, (total + workers * kShardTokens - 1) / (workers * kShardTokens));
+  const int64_t shards = rounds * workers;
+  std::vector<ShardRange> ranges;
+  size_t first = 0;
+  for (int64_t i = 1; i <= shards; ++i) {
+    size_t end = first;
+    while (end < sentences && tokens_before(end) * shards < total * i) ++end;
+    if (end > first) ranges.push_back({first, end});
+    first = end;
+  }
+  return ranges;
+}
+
+Shard::Shard(const TrainingBatch& batch, const ShardRange& range)
+    : first_source_(batch.pair.source_offsets[range.first]),
+      first_target_(batch.pair.target_offsets[range.first]),
+      source_offsets_(own_offsets(batch.pair.source_offsets, range)),
+      target_offsets_(own_offsets(batch.pair.target_offsets, range)),
+      batch_(batch) {
+  const auto sources = static_cast<size_t>(source_offsets_.back());
+  const auto targets = static_cast<size_t>(target_offsets_.back());
+  batch_.pair = {.sources = part(batch.pair.sources, first_source_, sources),
+                 .source_offsets = source_offsets_,
+                 .targets = part(batch.pair.targets, first_target_, targets),
+                 .target_offsets = target_offsets_};
+  batch_.labels = part(batch.labels, first_target_, targets);
+  batch_.weights = part(batch.weights, first_target_, targets);
+  batch_.teacher.ids = part(batch.teacher.ids, first_target_, targets, batch.teacher.count);
+  batch_.teacher.log_probabilities =
+      part(batch.teacher.log_probabilities, first_target_, targets, batch.teacher.count);
+}
+
+bool Shard::has_labels() const {
+  return std::ranges::any_of(batch_.labels, [](int32_t label) { return label >= 0; });
+}
+
+}  // namespace heddle::model

@@ -1,0 +1,298 @@
+#include "heddle/train/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "heddle/base/error.h"
+#include "heddle/io/atomic_file.h"
+#include "heddle/io/paths.h"
+#include "heddle/io/safetensors.h"
+#include "heddle/train/checkpoint.h"
+#include "heddle/train/folder_lock.h"
+#include "heddle/train/run_log.h"
+
+namespace heddle::train {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// PyTorch's clip_grad_norm_ has the same.
+constexpr double kClipEpsilon = 1e-6;
+
+class Training {
+ public:
+  Training(Trainable& model, const data::TokenPairs& pairs, const data::TokenPairs& validation,
+           const TrainerSettings& settings, const TrainerHooks& hooks)
+      : model_(model),
+        pairs_(pairs),
+        validation_(validation),
+        settings_(settings),
+        hooks_(hooks),
+        files_(hooks.files != nullptr ? *hooks.files : io::system_files()),
+        lock_(settings.output_dir),
+        checkpoints_(settings.output_dir, settings.save_total_limit, files_),
+        optimizer_(model.slots(), settings.optimizer),
+        fixed_(fixed_settings(settings)) {}
+
+  TrainerResult run() {
+    if (settings_.resume) resume();
+    packer_ = std::make_unique<data::Packer>(pairs_, settings_.packing, state_.position);
+    log_ = std::make_unique<RunLog>(io::join_path(settings_.output_dir, "log.jsonl"), state_.step);
+    saved_step_ = state_.step;
+    interval_start_ = Clock::now();
+    std::optional<End> end = reached_end();
+    while (!end) {
+      if (step()) {
+        if (state_.step % settings_.logging_steps == 0) report();
+        if (settings_.eval_steps > 0 && state_.step % settings_.eval_steps == 0) evaluate();
+      }
+      end = reached_end();
+      if (!end && state_.step % settings_.save_steps == 0) save(false);
+    }
+    if (saved_step_ != state_.step) save(true);
+    return {state_, *end};
+  }
+
+ private:
+  void resume();
+  std::optional<End> reached_end() const;
+  bool step();
+  LossSums accumulate(std::vector<uint64_t>& pairs);
+  void skip(const LossSums& sums, double norm, const std::vector<uint64_t>& pairs);
+  void report();
+  void evaluate();
+  void save(bool must);
+  void warn(const std::string& text) const {
+    if (hooks_.warn) hooks_.warn(text);
+  }
+
+  Trainable& model_;
+  const data::TokenPairs& pairs_;
+  const data::TokenPairs& validation_;
+  const TrainerSettings& settings_;
+  const TrainerHooks& hooks_;
+  io::FileOperations& files_;
+  FolderLock lock_;
+  Checkpoints checkpoints_;
+  AdamW optimizer_;
+  io::Value fixed_;
+  TrainerState state_;
+  std::unique_ptr<data::Packer> packer_;
+  std::unique_ptr<RunLog> log_;
+  data::PackedBatch batch_;
+  double last_norm_ = 0;
+  int64_t saved_step_ = 0;
+  Clock::time_point interval_start_;
+};
+
+void Training::resume() {
+  std::vector<std::string> damaged;
+  const auto found = checkpoints_.newest(damaged);
+  for (const std::string& text : damaged) warn(text);
+  if (!found) return;
+  const io::Field state(found->manifest.state, io::join_path(found->path, kManifest));
+  std::string changes;
+  for (const std::string& line : differences(state["fixed"].value(), fixed_)) {
+    changes += "\n  " + line;
+  }
+  HEDDLE_CHECK(changes.empty(), "train: ", found->path,
+               " was made with other settings; expected the same, or another output_dir:", changes);
+  state_ = state_of(state["trainer"]);
+  model_.load(found->path);
+  optimizer_.load(io::join_path(found->path, "optimizer.safetensors"));
+  model_.values_changed();
+}
+
+std::optional<End> Training::reached_end() const {
+  if (settings_.max_steps > 0 && state_.step >= settings_.max_steps) return End::steps;
+  if (settings_.max_epochs > 0 &&
+      std::cmp_greater_equal(state_.position.epoch, settings_.max_epochs)) {
+    return End::epochs;
+  }
+  if (settings_.early_stopping_patience > 0 &&
+      state_.evaluations_without_gain >= settings_.early_stopping_patience) {
+    return End::patience;
+  }
+  if (hooks_.stop_requested && hooks_.stop_requested()) return End::stopped;
+  return {};
+}
+
+LossSums Training::accumulate(std::vector<uint64_t>& pairs) {
+  LossSums sums;
+  LossSettings settings = settings_.loss;
+  settings.step = static_cast<uint64_t>(state_.step + 1);
+  settings.gradient_scale = 1;
+  settings.first_row = 0;
+  const auto last_epoch_ended = [this] {
+    return settings_.max_epochs > 0 &&
+           std::cmp_greater_equal(packer_->position().epoch, settings_.max_epochs);
+  };
+  for (int i = 0; i < settings_.accumulation; ++i) {
+    bool found = packer_->next(batch_);
+    if (!found && last_epoch_ended()) break;
+    while (!found) found = packer_->next(batch_);
+    sums += model_.forward_backward(batch_, settings);
+    settings.first_row += std::max(batch_.sources.size(), batch_.targets.size());
+    pairs.insert(pairs.end(), batch_.pairs.begin(), batch_.pairs.end());
+  }
+  return sums;
+}
+
+/// False when no data was left for a step.
+bool Training::step() {
+  std::vector<uint64_t> pairs;
+  model_.zero_gradients();
+  const LossSums sums = accumulate(pairs);
+  state_.position = packer_->position();
+  if (pairs.empty()) return false;
+  const int64_t number = state_.step + 1;
+  const double norm =
+      sums.weight > 0 ? gradient_norm(model_.slots(), hooks_.threads) / sums.weight : 0;
+  if (!std::isfinite(norm) || !std::isfinite(sums.loss) || !std::isfinite(sums.weight)) {
+    skip(sums, norm, pairs);
+  } else {
+    state_.skipped_in_row = 0;
+    if (sums.weight > 0) {  // a batch of ignored labels teaches nothing
+      const double clip = settings_.max_grad_norm > 0
+                              ? std::min(1.0, settings_.max_grad_norm / (norm + kClipEpsilon))
+                              : 1.0;
+      optimizer_.update(model_.slots(), number, settings_.schedule.rate(number), clip / sums.weight,
+                        hooks_.threads);
+      model_.values_changed();
+    }
+    state_.interval += sums;
+    last_norm_ = norm;
+  }
+  state_.step = number;
+  state_.tokens += sums.tokens;
+  ++state_.interval_steps;
+  return true;
+}
+
+void Training::skip(const LossSums& sums, double norm, const std::vector<uint64_t>& pairs) {
+  ++state_.skipped;
+  ++state_.skipped_in_row;
+  const std::string parameter = first_not_finite(model_.slots());
+  const int64_t number = state_.step + 1;
+  io::Value record;
+  record.set("step", number);
+  record.set("event", "skipped");
+  record.set("loss", str(sums.loss));
+  record.set("grad_norm", str(norm));
+  record.set("first_not_finite", parameter);
+  io::Value::List ids;
+  for (const uint64_t pair : pairs) ids.emplace_back(static_cast<int64_t>(pair));
+  record.set("pairs", std::move(ids));
+  log_->add(record);
+  warn(str("step ", number, " is skipped: loss ", sums.loss, ", gradient norm ", norm,
+           parameter.empty() ? "" : ", first in " + parameter));
+  HEDDLE_CHECK(state_.skipped_in_row < settings_.most_skipped_in_row,
+               "train: ", state_.skipped_in_row,
+               " steps in a row without a finite gradient, the last ", number,
+               parameter.empty() ? "" : " in " + parameter,
+               "; the newest checkpoint stays as it is (lower the learning rate?)");
+}
+
+void Training::report() {
+  const double seconds =
+      std::max(1e-9, std::chrono::duration<double>(Clock::now() - interval_start_).count());
+  const LossSums& sums = state_.interval;
+  const double weight = std::max(sums.weight, 1e-30);
+  const auto tokens = static_cast<double>(sums.tokens);
+  Report made;
+  made.step = state_.step;
+  made.epoch = static_cast<double>(state_.position.epoch) + packer_->progress();
+  made.loss = sums.loss / weight;
+  made.nll = sums.nll / weight;
+  made.accuracy = tokens > 0 ? static_cast<double>(sums.correct) / tokens : 0;
+  made.learning_rate = settings_.schedule.rate(state_.step);
+  made.grad_norm = last_norm_;
+  made.tokens = state_.tokens;
+  made.skipped = state_.skipped;
+  made.tokens_per_second = tokens / seconds;
+  if (settings_.max_steps > 0 && state_.interval_steps > 0) {
+    made.seconds_left = seconds / static_cast<double>(state_.interval_steps) *
+                        static_cast<double>(settings_.max_steps - state_.step);
+  }
+  io::Value record;
+  record.set("step", made.step);
+  record.set("epoch", made.epoch);
+  record.set("loss", made.loss);
+  record.set("nll", made.nll);
+  record.set("mean_token_accuracy", made.accuracy);
+  record.set("learning_rate", made.learning_rate);
+  record.set("grad_norm", made.grad_norm);
+  record.set("num_tokens", made.tokens);
+  record.set("skipped", made.skipped);
+  record.set("tokens_per_second", made.tokens_per_second);
+  log_->add(record);
+  if (hooks_.report) hooks_.report(made);
+  state_.interval = {};
+  state_.interval_steps = 0;
+  interval_start_ = Clock::now();
+}
+
+void Training::evaluate() {
+  if (validation_.size() == 0 && !hooks_.evaluate) return;
+  if (optimizer_.has_average()) optimizer_.swap_average(model_.slots()), model_.values_changed();
+  io::Value record;
+  record.set("step", state_.step);
+  record.set("event", "evaluation");
+  if (validation_.size() > 0) {
+    data::PackerOptions packing = settings_.packing;
+    packing.shuffle = false;
+    data::Packer packer(validation_, packing);
+    LossSettings plain;
+    LossSums sums;
+    for (data::PackedBatch batch; packer.next(batch);) sums += model_.loss(batch, plain);
+    const double loss = sums.nll / std::max(sums.weight, 1e-30);
+    record.set("eval_loss", std::isfinite(loss) ? io::Value(loss) : io::Value(str(loss)));
+    if (loss < 50) record.set("eval_perplexity", std::exp(loss));
+    const bool gain = state_.best_step == 0 || loss < state_.best_loss;
+    if (gain) state_.best_loss = loss, state_.best_step = state_.step;
+    state_.evaluations_without_gain = gain ? 0 : state_.evaluations_without_gain + 1;
+  }
+  if (hooks_.evaluate) record.set("metrics", hooks_.evaluate(state_.step));
+  if (optimizer_.has_average()) optimizer_.swap_average(model_.slots()), model_.values_changed();
+  log_->add(record);
+  interval_start_ = Clock::now();
+}
+
+/// A checkpoint that fails does not end a training that goes on: the next may succeed. At the end
+/// the failure is the run's own.
+void Training::save(bool must) {
+  io::Value state;
+  state.set("trainer", to_value(state_));
+  state.set("fixed", fixed_);
+  const int64_t copies = optimizer_.has_average() ? 4 : 3;
+  const auto write = [this](const std::string& folder, io::FileOperations& files) {
+    model_.save(folder, files);
+    io::write_safetensors(io::join_path(folder, "optimizer.safetensors"), optimizer_.state(), {},
+                          files);
+  };
+  try {
+    const auto warnings =
+        checkpoints_.save({{state_.step, state}, copies * bytes_of(model_.slots()), write});
+    saved_step_ = state_.step;
+    for (const std::string& text : warnings) warn(text);
+  } catch (const Error& error) {
+    if (must) throw;
+    warn(str("no checkpoint at step ", state_.step, ": ", error.what()));
+  }
+}
+
+}  // namespace
+
+TrainerResult train(Trainable& model, const data::TokenPairs& pairs,
+                    const data::TokenPairs& validation, const TrainerSettings& settings,
+                    const TrainerHooks& hooks) {
+  settings.check();
+  io::make_folder(settings.output_dir);
+  return Training(model, pairs, validation, settings, hooks).run();
+}
+
+}  // namespace heddle::train
