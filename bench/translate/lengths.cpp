@@ -44,8 +44,8 @@ std::vector<Work> read_requests(const std::string& path, int32_t end) {
 /// What one thread translates, the longest first; returns the target tokens written.
 int64_t translate(const model::Transformer& model, const std::vector<Work>& all, size_t first,
                   size_t step, int rows) {
-  ModelEngine engine(model, {.rows = rows, .source_tokens = 64L * rows + 1024,
-                             .target_tokens = 256L * rows});
+  ModelEngine engine(
+      model, {.rows = rows, .source_tokens = 64L * rows + 1024, .target_tokens = 256L * rows});
   Scheduler scheduler(engine, {.admission = {.encode_tokens = 1024, .refill_rows = rows / 4}});
   std::vector<Result> results;
   int64_t tokens = 0;
@@ -54,8 +54,7 @@ int64_t translate(const model::Transformer& model, const std::vector<Work>& all,
     for (; next < all.size() && scheduler.waiting() < static_cast<size_t>(rows); next += step) {
       auto options = std::make_shared<Options>();
       options->min_length = options->max_length = all[next].length;
-      scheduler.submit(
-          {.id = next, .source = all[next].source, .prefix = {}, .options = options});
+      scheduler.submit({.id = next, .source = all[next].source, .prefix = {}, .options = options});
     }
     scheduler.step(results);
     for (const Result& result : results) {
@@ -73,23 +72,21 @@ int main(const std::vector<std::string>& arguments) {
   const int rows = arguments.size() > 3 ? std::stoi(arguments[3]) : 64;
   const model::Transformer model(model::load_model(arguments[0]));
   std::vector<Work> all = read_requests(arguments[1], model.config().eos);
-  std::stable_sort(all.begin(), all.end(), [](const Work& a, const Work& b) {
-    return a.source.size() > b.source.size();
-  });
+  std::stable_sort(all.begin(), all.end(),
+                   [](const Work& a, const Work& b) { return a.source.size() > b.source.size(); });
   const Timer timer;
   std::vector<int64_t> tokens(static_cast<size_t>(threads));
   std::vector<std::thread> workers;
   for (size_t i = 0; i < tokens.size(); ++i) {
-    workers.emplace_back(
-        [&, i] { tokens[i] = translate(model, all, i, tokens.size(), rows); });
+    workers.emplace_back([&, i] { tokens[i] = translate(model, all, i, tokens.size(), rows); });
   }
   for (std::thread& worker : workers) worker.join();
   const double seconds = timer.seconds();
   int64_t written = 0;
   for (const int64_t each : tokens) written += each;
-  std::printf("{\"lines\": %zu, \"tokens\": %lld, \"seconds\": %.3f, \"tokens_per_second\": %.1f}\n",
-              all.size(), static_cast<long long>(written), seconds,
-              static_cast<double>(written) / seconds);
+  std::printf(
+      "{\"lines\": %zu, \"tokens\": %lld, \"seconds\": %.3f, \"tokens_per_second\": %.1f}\n",
+      all.size(), static_cast<long long>(written), seconds, static_cast<double>(written) / seconds);
   return 0;
 }
 

@@ -174,8 +174,9 @@ SafetensorsFile::SafetensorsFile(Source source) : source_(std::move(source)) {
   std::string header(static_cast<size_t>(length), '\0');
   source_.read(header.data(), header.size(), 8);
   HeaderParser parser(source_, 8 + length);
-  parse_json_members(header, str(source_.name(), ": header"),
-                     [&](std::string key, const Value& value) { parser.take(std::move(key), value); });
+  parse_json_members(
+      header, str(source_.name(), ": header"),
+      [&](std::string key, const Value& value) { parser.take(std::move(key), value); });
   parser.finish();
   tensors_ = std::move(parser.tensors);
   metadata_ = std::move(parser.metadata);

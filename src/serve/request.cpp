@@ -120,15 +120,21 @@ TranslateRequest parse_translate(std::string_view body, const Limits& limits) {
 }
 
 TranslateRequest parse_libre(std::string_view body, bool form, const Limits& limits) {
-  TranslateRequest request = form ? parse_libre_form(body) : parse_libre_json(body, limits);
-  if (request.texts.empty() && !request.is_list) {
-    refuse(400, "missing_field", "found no q; expected the text to translate");
+  try {
+    TranslateRequest request = form ? parse_libre_form(body) : parse_libre_json(body, limits);
+    if (request.texts.empty() && !request.is_list) {
+      refuse(400, "missing_field", "found no q; expected the text to translate");
+    }
+    if (request.source.empty() || request.target.empty()) {
+      refuse(400, "missing_field", "found no source or target; expected codes of languages");
+    }
+    check_texts(request.texts, limits);
+    return request;
+  } catch (const Refused& refused) {
+    Refusal refusal = refused.refusal();
+    if (refusal.status == 422) refusal.status = 400;  // LibreTranslate knows no other
+    throw Refused(std::move(refusal));
   }
-  if (request.source.empty() || request.target.empty()) {
-    refuse(400, "missing_field", "found no source or target; expected codes of languages");
-  }
-  check_texts(request.texts, limits);
-  return request;
 }
 
 }  // namespace heddle::serve

@@ -30,7 +30,7 @@ struct TranslateRequest {
 /// POST /v1/translate.
 TranslateRequest parse_translate(std::string_view body, const Limits& limits);
 
-/// POST /translate; `form`: URL-encoded, else JSON.
+/// POST /translate; `form`: URL-encoded, else JSON. Refuses with 400 alone.
 TranslateRequest parse_libre(std::string_view body, bool form, const Limits& limits);
 
 }  // namespace heddle::serve

@@ -56,8 +56,8 @@ struct AttentionProblem {
         random_tensor({keys, c.kv_heads, c.head_dim}, c.seed * 8 + 2, c.strided);  // [Tk, K, E]
     args.v =
         random_tensor({keys, c.kv_heads, c.value_dim}, c.seed * 8 + 3, c.strided);  // [Tk, K, Ev]
-    args.out = unwritten_tensor({rows, c.heads, c.value_dim}, c.strided);  // [Tq, H, Ev]
-    args.lse = Tensor::empty({c.heads, rows}, DType::f32);                       // [H, Tq]
+    args.out = unwritten_tensor({rows, c.heads, c.value_dim}, c.strided);           // [Tq, H, Ev]
+    args.lse = Tensor::empty({c.heads, rows}, DType::f32);                          // [H, Tq]
     args.mask = &mask;
     args.softcap = c.softcap;
     gradients.d_out = random_tensor(args.out.shape(), c.seed * 8 + 5, c.strided);

@@ -142,7 +142,7 @@ TEST_F(ServiceTest, RequestsOfOneClientTakeTurns) {
   small.number = 1;
   occupy(first);
   submit(large, std::vector<std::string>(600, "the cat sat on the mat"));
-  submit(small, {"the cat"});
+  submit(small, {"the cat sat on the mat"});  // a shorter line is last of its window
   gate_.hold(false);
   small.wait();
   large.wait();

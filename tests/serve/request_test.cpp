@@ -211,7 +211,8 @@ TEST(Request, LibreTranslate) {
   }
   EXPECT_EQ(libre_status_of(R"({"q":"a","source":"en","target":"pt","format":"html"})", false),
             400);
-  EXPECT_EQ(libre_status_of(R"({"q":1,"source":"en","target":"pt"})", false), 422);
+  EXPECT_EQ(libre_status_of(R"({"q":1,"source":"en","target":"pt"})", false), 400);
+  EXPECT_EQ(libre_status_of(R"({"source":"en","target":"pt"})", false), 400);
 }
 
 }  // namespace

@@ -45,23 +45,40 @@ template <typename V, int R, int kTiles>
 inline void add_block(const float* rows, const float* columns, int64_t depth,
                       Lanes<V> (&sums)[R][kTiles]) {
   constexpr int kVecs = Lanes<V>::kVecs;
+  typename V::Vec at[R][kTiles][kVecs];  // unrolled, so that they are registers
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
-    for (int t = 0; t < kTiles; ++t) sums[r][t] = Lanes<V>::set(0.0f);
+#pragma GCC unroll 4
+    for (int t = 0; t < kTiles; ++t) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kVecs; ++i) at[r][t][i] = V::set(0.0f);
+    }
   }
   for (int64_t k = 0; k < depth; ++k) {
     typename V::Vec w[kTiles][kVecs];
+#pragma GCC unroll 4
     for (int t = 0; t < kTiles; ++t) {
+#pragma GCC unroll 4
       for (int i = 0; i < kVecs; ++i) {
         w[t][i] = V::load(columns + (t * depth + k) * kTile + i * V::kLanes);
       }
     }
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const typename V::Vec value = V::set(rows[k * R + r]);
+#pragma GCC unroll 4
       for (int t = 0; t < kTiles; ++t) {
-        for (int i = 0; i < kVecs; ++i) {
-          sums[r][t].at[i] = V::fma(value, w[t][i], sums[r][t].at[i]);
-        }
+#pragma GCC unroll 4
+        for (int i = 0; i < kVecs; ++i) at[r][t][i] = V::fma(value, w[t][i], at[r][t][i]);
       }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int t = 0; t < kTiles; ++t) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kVecs; ++i) sums[r][t].at[i] = at[r][t][i];
     }
   }
 }
