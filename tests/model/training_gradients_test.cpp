@@ -64,8 +64,8 @@ TEST(Training, LossesAndGradientsArePyTorchs) {
 }
 
 /// The slope of the loss along unit numbers by four-point differences, and along_units. GELU stands
-/// for ReLU, whose kinks a step may cross (the golden gradients have ReLU); SSRU keeps its own, which
-/// a shorter step, whose rounding is worse, may not cross.
+/// for ReLU, whose kinks a step may cross (the golden gradients have ReLU); SSRU keeps its own,
+/// which a shorter step, whose rounding is worse, may not cross.
 TEST(Training, GradientsAreSlopes) {
   constexpr double kSteps[] = {5e-4, 2e-4, 1e-4};
   for (const TrainingCase& each : training_cases()) {
