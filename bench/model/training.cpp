@@ -5,6 +5,8 @@
 //
 // Operations of a step: 6 a weight and token that meet (the output projection too, embeddings not),
 // and three times attention's 4 · E · H a pair of tokens that sees each other.
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -133,7 +135,11 @@ void run(const std::vector<int64_t>& numbers) {
   report("loss", flops, best_seconds(2, [&] { model.loss(batch.view()); }));
   report("step", 3 * flops,
          best_seconds(2, [&] { model.forward_backward(batch.view(), settings); }));
-  std::printf("values_changed %.0f ms\n", 1e3 * best_seconds(2, [&] { model.values_changed(); }));
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  std::printf("values_changed %.0f ms, %.0f MB at most\n",
+              1e3 * best_seconds(2, [&] { model.values_changed(); }),
+              static_cast<double>(usage.ru_maxrss) / 1024);
 }
 
 }  // namespace

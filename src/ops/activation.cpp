@@ -37,10 +37,8 @@ void activate_backward(const Rows& x, Activation activation, PlainRows d_y, Plai
 void glu_backward(const Rows& x, Activation activation, PlainRows d_y, PlainRows d_x,
                   Workspace& workspace) {
   const cpu::GradientKernels& kernels = workspace.kernels().backward;
-  const int64_t half = x.width() / 2;
   for (int64_t r = 0; r < x.count(); ++r) {
-    float* to = d_x.row(r);
-    kernels.glu(x.row(r), x.row(r) + half, d_y.row(r), half, activation, to, to + half);
+    kernels.glu(x.row(r), d_y.row(r), x.width() / 2, activation, d_x.row(r));
   }
 }
 

@@ -62,9 +62,8 @@ struct GradientKernels {
   /// d_x = d_y ∘ f′(x); d_x may be d_y.
   void (*activate)(const float* x, const float* d_y, int64_t width, Activation activation,
                    float* d_x);
-  /// Of y = f(gate) ∘ x.
-  void (*glu)(const float* gate, const float* x, const float* d_y, int64_t width,
-              Activation activation, float* d_gate, float* d_x);
+  /// Of y = f(x[:width]) ∘ x[width:]; d_x [2 · width].
+  void (*glu)(const float* x, const float* d_y, int64_t width, Activation activation, float* d_x);
   void (*add)(const float* from, int64_t width, float factor, float* to);  ///< to += factor · from
 };
 

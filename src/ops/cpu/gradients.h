@@ -55,14 +55,14 @@ void activate_backward(const float* x, const float* d_y, int64_t width, Activati
 }
 
 template <typename V>
-void glu_backward(const float* gate, const float* x, const float* d_y, int64_t width,
-                  Activation activation, float* d_gate, float* d_x) {
+void glu_backward(const float* x, const float* d_y, int64_t width, Activation activation,
+                  float* d_x) {
   using L = Lanes<V>;
   for_lanes(width, [&](int64_t i, int64_t count) {
-    const L g = L::load_first(gate + i, count), d = L::load_first(d_y + i, count);
-    const L value = apply<V>(activation, g), slope = derivative<V>(activation, g);
-    (d * L::load_first(x + i, count) * slope).store_first(d_gate + i, count);
-    (d * value).store_first(d_x + i, count);
+    const L gate = L::load_first(x + i, count), value = L::load_first(x + width + i, count);
+    const L d = L::load_first(d_y + i, count);
+    (d * value * derivative<V>(activation, gate)).store_first(d_x + i, count);
+    (d * apply<V>(activation, gate)).store_first(d_x + width + i, count);
   });
 }
 
