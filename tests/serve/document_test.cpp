@@ -24,7 +24,9 @@ TEST(Document, AsManyLinesOutAsIn) {
   Document document(texts);
   const std::vector<std::string> lines = document.take_lines();
   EXPECT_EQ(lines, (std::vector<std::string>{"a", "a", "a", "b", "a", "b"}));
-  for (size_t i = lines.size(); i-- > 0;) document.put(i, translation_of("<" + lines[i] + ">"));
+  for (size_t i = lines.size(); i > 0; --i) {
+    document.put(i - 1, translation_of("<" + lines[i - 1] + ">"));
+  }
   EXPECT_EQ(document.lines_done(), document.lines());
   const std::vector<std::string> expected{"",           "\n",  "<a>", "<a>\n", "\n<a>\n\n<b>",
                                           "<a>\n<b>\n", "\n\n"};
