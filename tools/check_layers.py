@@ -14,13 +14,14 @@ import sys
 import tempfile
 
 # The layers, lowest first: a module includes only itself and the modules of its row.
-BELOW_MODEL = ["base", "tensor", "mask", "ops", "attention", "autograd"]
+BELOW_MODEL = ["base", "tensor", "picture", "mask", "ops", "attention", "autograd"]
 BELOW_DECODE = BELOW_MODEL + ["io", "text", "data", "model"]
 MAY_INCLUDE = {
     "base": [],
     "tensor": ["base"],
     "io": ["base", "tensor"],
-    "mask": ["base", "tensor"],
+    "picture": ["base"],
+    "mask": ["base", "tensor", "picture"],
     "ops": ["base", "tensor"],
     "attention": ["base", "tensor", "mask"],
     "autograd": ["base", "tensor", "mask", "ops", "attention"],
@@ -40,7 +41,7 @@ ROOMS = [
     (r"unicode/", ["src/text"]),
     (r"zstd\.h|zlib\.h", ["src/data", "tests"]),
     (r"CLI/", ["cli"]),
-    (r"png\.h", ["src/mask", "cli", "tests"]),
+    (r"png\.h", ["src/picture", "cli", "tests"]),
     (r"microhttpd", ["src/serve"]),
     (r"gtest/|gmock/", ["tests"]),
     (r"benchmark/", ["bench"]),

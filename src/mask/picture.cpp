@@ -9,9 +9,9 @@
 #include <system_error>
 
 #include "heddle/mask/picture/panel.h"
-#include "heddle/mask/picture/raster.h"
-#include "heddle/mask/picture/stroke_font.h"
-#include "heddle/mask/picture/svg.h"
+#include "heddle/picture/raster.h"
+#include "heddle/picture/stroke_font.h"
+#include "heddle/picture/svg.h"
 
 namespace heddle {
 

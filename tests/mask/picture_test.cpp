@@ -9,9 +9,9 @@
 #include "heddle/mask/builders.h"
 #include "heddle/mask/picture/grid.h"
 #include "heddle/mask/picture/panel.h"
-#include "heddle/mask/picture/raster.h"
-#include "heddle/mask/picture/stroke_font.h"
-#include "heddle/mask/picture/svg.h"
+#include "heddle/picture/raster.h"
+#include "heddle/picture/stroke_font.h"
+#include "heddle/picture/svg.h"
 #include "tests/mask/random_masks.h"
 
 namespace heddle {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "heddle/mask/picture.h"
-#include "heddle/mask/picture/canvas.h"
+#include "heddle/picture/canvas.h"
 
 namespace heddle::picture {
 

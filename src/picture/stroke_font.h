@@ -1,15 +1,13 @@
 // A small built-in font for PNG pictures: letters are pen strokes, so one table serves every size.
-// Printable ASCII; what the table lacks is drawn as a box. Internal to mask/.
+// Printable ASCII; what the table lacks is drawn as a box.
 #pragma once
 
 #include <string_view>
 #include <vector>
 
-namespace heddle::picture {
+#include "heddle/picture/canvas.h"
 
-struct Point {
-  double x, y;
-};
+namespace heddle::picture {
 
 /// A pen line between two points.
 struct Stroke {

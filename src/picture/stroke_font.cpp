@@ -1,4 +1,4 @@
-#include "heddle/mask/picture/stroke_font.h"
+#include "heddle/picture/stroke_font.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "heddle/mask/picture/svg.h"
+#include "heddle/picture/svg.h"
 
 #include <algorithm>
 #include <cmath>
@@ -67,6 +67,13 @@ void SvgCanvas::fill(const Rectangle& area, Color color) {
   text_ += str("<rect x=\"", number(area.x), "\" y=\"", number(area.y), "\" width=\"",
                number(area.width), "\" height=\"", number(area.height), "\" fill=\"", hex(color),
                "\"/>\n");
+}
+
+void SvgCanvas::line(std::span<const Point> points, double width, Color color) {
+  text_ += "<polyline points=\"";
+  for (const Point& point : points) text_ += str(number(point.x), ",", number(point.y), " ");
+  text_ += str("\" fill=\"none\" stroke=\"", hex(color), "\" stroke-width=\"", number(width),
+               "\" stroke-linejoin=\"round\" shape-rendering=\"auto\"/>\n");
 }
 
 void SvgCanvas::text(double x, double y, std::string_view line, const TextStyle& style) {

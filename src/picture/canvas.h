@@ -1,9 +1,9 @@
-// What a picture is drawn on: rectangles and lines of text, in points from the upper left corner.
-// The layout (picture.cpp) is written once; raster.h and svg.h are the two canvases. Internal to
-// mask/.
+// What a picture is drawn on: rectangles, lines and text, in points from the upper left corner.
+// A layout (mask/picture, chart.h) is written once; raster.h and svg.h are the two canvases.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 namespace heddle::picture {
@@ -15,6 +15,10 @@ struct Color {
 
 struct Rectangle {
   double x, y, width, height;
+};
+
+struct Point {
+  double x, y;
 };
 
 struct TextStyle {
@@ -31,6 +35,9 @@ class Canvas {
   virtual void begin(double width, double height, Color background, std::string_view title) = 0;
 
   virtual void fill(const Rectangle& area, Color color) = 0;
+
+  /// A line through the points, in their order.
+  virtual void line(std::span<const Point> points, double width, Color color) = 0;
 
   /// One line of ASCII text that starts at x, with its baseline at y.
   virtual void text(double x, double y, std::string_view line, const TextStyle& style) = 0;

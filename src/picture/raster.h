@@ -1,4 +1,4 @@
-// A canvas of pixels, and the PNG file made from it. Internal to mask/.
+// A canvas of pixels, and the PNG file made from it.
 #pragma once
 
 #include <cstddef>
@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "heddle/mask/picture/canvas.h"
+#include "heddle/picture/canvas.h"
+#include "heddle/picture/stroke_font.h"
 
 namespace heddle::picture {
 
@@ -22,6 +23,7 @@ class RasterCanvas : public Canvas {
  public:
   void begin(double width, double height, Color background, std::string_view title) override;
   void fill(const Rectangle& area, Color color) override;
+  void line(std::span<const Point> points, double width, Color color) override;
   void text(double x, double y, std::string_view line, const TextStyle& style) override;
   double pixel() const override { return 0.5; }
   int32_t most_cells(double points) const override;
@@ -29,6 +31,9 @@ class RasterCanvas : public Canvas {
   const Raster& raster() const { return raster_; }
 
  private:
+  /// Draws pen lines given in pixels; where they touch, once.
+  void draw(std::span<const Stroke> strokes, double radius, Color color);
+
   /// Lays the colour over a pixel with this share.
   void blend(int32_t x, int32_t y, Color color, double share);
 

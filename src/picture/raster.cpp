@@ -1,4 +1,4 @@
-#include "heddle/mask/picture/raster.h"
+#include "heddle/picture/raster.h"
 
 #include <png.h>
 
@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "heddle/base/error.h"
-#include "heddle/mask/picture/stroke_font.h"
+#include "heddle/picture/stroke_font.h"
 
 namespace heddle::picture {
 
@@ -61,37 +61,63 @@ void RasterCanvas::blend(int32_t x, int32_t y, Color color, double share) {
   pixel[2] = mixed(pixel[2], color.blue, share);
 }
 
-void RasterCanvas::text(double x, double y, std::string_view line, const TextStyle& style) {
-  const double size = style.size * kScale, radius = pen_width(size, style.bold) / 2;
-  const int32_t left = to_pixel(x + radius / kScale), base = to_pixel(y);
-  const auto width = static_cast<int32_t>(text_width(line, size) + 2 * radius) + 2;
-  const int32_t top = -static_cast<int32_t>(size), bottom = static_cast<int32_t>(size / 2);
-  const int32_t margin = static_cast<int32_t>(radius) + 1;
+void RasterCanvas::draw(std::span<const Stroke> strokes, double radius, Color color) {
+  if (strokes.empty()) return;
+  double left = raster_.width, right = 0, top = raster_.height, bottom = 0;
+  for (const Stroke& stroke : strokes) {
+    left = std::min({left, stroke.from.x, stroke.to.x});
+    right = std::max({right, stroke.from.x, stroke.to.x});
+    top = std::min({top, stroke.from.y, stroke.to.y});
+    bottom = std::max({bottom, stroke.from.y, stroke.to.y});
+  }
+  const auto first = [&](double at) {
+    return std::max(static_cast<int32_t>(std::floor(at - radius)) - 1, 0);
+  };
+  const auto last = [&](double at, int32_t limit) {
+    return std::min(static_cast<int32_t>(std::ceil(at + radius)) + 2, limit);
+  };
+  const int32_t x0 = first(left), x1 = last(right, raster_.width);
+  const int32_t y0 = first(top), y1 = last(bottom, raster_.height);
+  if (x0 >= x1 || y0 >= y1) return;
 
-  // How near the pen comes to the middle of each pixel: letters may touch, so darken only once.
-  const auto row_pixels = static_cast<size_t>(width + 2 * margin);
-  std::vector<double> covered(row_pixels * static_cast<size_t>(bottom - top));
-  for (const Stroke& stroke : text_strokes(line, size)) {
-    const auto [x0, x1] = std::minmax(stroke.from.x, stroke.to.x);
-    const auto [y0, y1] = std::minmax(stroke.from.y, stroke.to.y);
-    const auto first_x = static_cast<int32_t>(std::floor(x0)) - margin;
-    const auto last_x = static_cast<int32_t>(std::ceil(x1)) + margin;
-    const auto first_y = static_cast<int32_t>(std::floor(y0)) - margin;
-    const auto last_y = static_cast<int32_t>(std::ceil(y1)) + margin;
-    for (int32_t py = std::max(first_y, top); py < std::min(last_y, bottom); ++py) {
-      for (int32_t px = std::max(first_x, -margin); px < std::min(last_x, width + margin); ++px) {
-        const double gap = distance({px + 0.5, py + 0.5}, stroke) - radius;
-        double& share =
-            covered[static_cast<size_t>(py - top) * row_pixels + static_cast<size_t>(px + margin)];
-        share = std::max(share, std::clamp(0.5 - gap, 0.0, 1.0));
+  // How near the pen comes to the middle of each pixel: strokes may touch, so darken only once.
+  const auto columns = static_cast<size_t>(x1 - x0);
+  std::vector<float> covered(columns * static_cast<size_t>(y1 - y0));
+  for (const Stroke& stroke : strokes) {
+    const auto [low_x, high_x] = std::minmax(stroke.from.x, stroke.to.x);
+    const auto [low_y, high_y] = std::minmax(stroke.from.y, stroke.to.y);
+    for (int32_t y = first(low_y); y < last(high_y, y1); ++y) {
+      for (int32_t x = first(low_x); x < last(high_x, x1); ++x) {
+        const double gap = distance({x + 0.5, y + 0.5}, stroke) - radius;
+        float& share = covered[static_cast<size_t>(y - y0) * columns + static_cast<size_t>(x - x0)];
+        share = std::max(share, static_cast<float>(std::clamp(0.5 - gap, 0.0, 1.0)));
       }
     }
   }
   for (size_t at = 0; at < covered.size(); ++at) {
     if (covered[at] <= 0) continue;
-    blend(left + static_cast<int32_t>(at % row_pixels) - margin,
-          base + top + static_cast<int32_t>(at / row_pixels), style.color, covered[at]);
+    blend(x0 + static_cast<int32_t>(at % columns), y0 + static_cast<int32_t>(at / columns), color,
+          covered[at]);
   }
+}
+
+void RasterCanvas::line(std::span<const Point> points, double width, Color color) {
+  std::vector<Stroke> strokes;
+  for (size_t i = 1; i < points.size(); ++i) {
+    strokes.push_back({{points[i - 1].x * kScale, points[i - 1].y * kScale},
+                       {points[i].x * kScale, points[i].y * kScale}});
+  }
+  draw(strokes, width * kScale / 2, color);
+}
+
+void RasterCanvas::text(double x, double y, std::string_view line, const TextStyle& style) {
+  const double size = style.size * kScale, radius = pen_width(size, style.bold) / 2;
+  const double left = to_pixel(x + radius / kScale), base = to_pixel(y);
+  std::vector<Stroke> strokes = text_strokes(line, size);
+  for (Stroke& stroke : strokes) {
+    for (Point* end : {&stroke.from, &stroke.to}) *end = {end->x + left, end->y + base};
+  }
+  draw(strokes, radius, style.color);
 }
 
 std::string encode_png(const Raster& raster) {
