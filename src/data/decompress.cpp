@@ -149,6 +149,30 @@ std::string_view foreign_format(Input& input) {
   return {};
 }
 
+/// Reads in the way that the first bytes ask for.
+text::ReadBytes choose(Input input) {
+  const std::string_view foreign = foreign_format(input);
+  HEDDLE_CHECK(foreign.empty(), input.name(), ": found a file compressed by ", foreign,
+               "; expected plain text, zstd or gzip");
+  if (input.starts_with(kZstdMagic)) {
+    return [text = std::make_shared<ZstdText>(std::move(input))](char* target, size_t bytes) {
+      return text->read(target, bytes);
+    };
+  }
+  if (input.starts_with(kGzipMagic)) {
+    return [text = std::make_shared<GzipText>(std::move(input))](char* target, size_t bytes) {
+      return text->read(target, bytes);
+    };
+  }
+  return [plain = std::make_shared<Input>(std::move(input))](char* target, size_t bytes) -> size_t {
+    if (!plain->fill()) return 0;
+    const size_t count = std::min(bytes, plain->size());
+    std::memcpy(target, plain->data(), count);
+    plain->take(count);
+    return count;
+  };
+}
+
 }  // namespace
 
 text::ReadBytes decompressed(text::ReadBytes read, std::string name) {
@@ -156,30 +180,12 @@ text::ReadBytes decompressed(text::ReadBytes read, std::string name) {
   struct State {
     explicit State(Input from) : input(std::move(from)) {}
     Input input;
-    bool chosen = false;
-    std::unique_ptr<ZstdText> zstd;
-    std::unique_ptr<GzipText> gzip;
+    text::ReadBytes chosen;
   };
   auto state = std::make_shared<State>(Input(std::move(read), std::move(name)));
   return [state](char* target, size_t bytes) -> size_t {
-    Input& input = state->input;
-    if (!std::exchange(state->chosen, true)) {
-      const std::string_view foreign = foreign_format(input);
-      HEDDLE_CHECK(foreign.empty(), input.name(), ": found a file compressed by ", foreign,
-                   "; expected plain text, zstd or gzip");
-      if (input.starts_with(kZstdMagic)) {
-        state->zstd = std::make_unique<ZstdText>(std::move(input));
-      } else if (input.starts_with(kGzipMagic)) {
-        state->gzip = std::make_unique<GzipText>(std::move(input));
-      }
-    }
-    if (state->zstd) return state->zstd->read(target, bytes);
-    if (state->gzip) return state->gzip->read(target, bytes);
-    if (!input.fill()) return 0;
-    const size_t count = std::min(bytes, input.size());
-    std::memcpy(target, input.data(), count);
-    input.take(count);
-    return count;
+    if (!state->chosen) state->chosen = choose(std::move(state->input));
+    return state->chosen(target, bytes);
   };
 }
 

@@ -36,31 +36,46 @@ void check(const TranslatorSettings& settings) {
 
 }  // namespace
 
-ModelSet::ModelSet(std::span<const std::string> paths, const TranslatorSettings& settings)
+ModelSet::ModelSet(const TranslatorSettings& settings)
     : settings_(settings), threads_(threads_of(settings)) {
   check(settings);
+}
+
+ModelSet::ModelSet(std::span<const std::string> paths, const TranslatorSettings& settings)
+    : ModelSet(settings) {
   HEDDLE_CHECK(!paths.empty(), "translator: no model; expected one or more paths");
-  for (const std::string& path : paths) {
-    const model::ModelFiles files = model::load_model(path);
-    std::future<void> reads_text;  // takes as long as packing the weights does
-    if (models_.empty()) {
-      load_shortlist(files);
-      reads_text = std::async(std::launch::async, [&] { load_text(files); });
-    }
-    for (const auto& [name, parameter] : files.parameters) {
-      parameters_ += parameter.values.elements();
-    }
-    models_.emplace_back(files, settings.precision);
-    if (reads_text.valid()) reads_text.get();
-    const model::TransformerConfig &first = models_[0].config(), &last = models_.back().config();
-    HEDDLE_CHECK(first.target_vocabulary == last.target_vocabulary &&
-                     first.source_vocabulary == last.source_vocabulary && first.eos == last.eos,
-                 "translator: ", path, " has a vocabulary of ", last.target_vocabulary, ", ",
-                 paths[0], " one of ", first.target_vocabulary,
-                 "; expected models that were trained with one vocabulary");
+  for (const std::string& path : paths) add(model::load_model(path), path);
+  finish();
+}
+
+ModelSet::ModelSet(const model::ModelFiles& files, const TranslatorSettings& settings)
+    : ModelSet(settings) {
+  add(files, "the model");
+  finish();
+}
+
+void ModelSet::add(const model::ModelFiles& files, const std::string& name) {
+  std::future<void> reads_text;  // takes as long as packing the weights does
+  if (models_.empty()) {
+    load_shortlist(files);
+    reads_text = std::async(std::launch::async, [&] { load_text(files); });
   }
+  for (const auto& [parameter_name, parameter] : files.parameters) {
+    parameters_ += parameter.values.elements();
+  }
+  models_.emplace_back(files, settings_.precision);
+  if (reads_text.valid()) reads_text.get();
+  const model::TransformerConfig &first = models_[0].config(), &last = models_.back().config();
+  HEDDLE_CHECK(first.target_vocabulary == last.target_vocabulary &&
+                   first.source_vocabulary == last.source_vocabulary && first.eos == last.eos,
+               "translator: ", name, " has a vocabulary of ", last.target_vocabulary,
+               ", the first model one of ", first.target_vocabulary,
+               "; expected models that were trained with one vocabulary");
+}
+
+void ModelSet::finish() {
   const model::TransformerConfig& config = models_[0].config();
-  int64_t most = settings.max_source_tokens;
+  int64_t most = settings_.max_source_tokens;
   for (const model::Transformer& transformer : models_) {
     const int64_t positions = transformer.config().max_positions;
     if (positions > 0) most = std::min(most, positions);
@@ -70,8 +85,8 @@ ModelSet::ModelSet(std::span<const std::string> paths, const TranslatorSettings&
   text_.end = config.eos;
   text_.ends_source = config.ends_source;
   text_.segments.longest = static_cast<size_t>(most - 1);  // the end comes behind
-  text_.segments.split_sentences = settings.split_sentences;
-  text_.segments.language = settings.source_language;
+  text_.segments.split_sentences = settings_.split_sentences;
+  text_.segments.language = settings_.source_language;
 }
 
 void ModelSet::load_text(const model::ModelFiles& files) {

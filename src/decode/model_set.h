@@ -23,6 +23,7 @@ class ModelSet {
  public:
   /// Throws unless there is at least one model and all agree in their vocabularies.
   ModelSet(std::span<const std::string> paths, const TranslatorSettings& settings);
+  ModelSet(const model::ModelFiles& files, const TranslatorSettings& settings);
   ModelSet(const ModelSet&) = delete;
   ModelSet& operator=(const ModelSet&) = delete;
 
@@ -41,6 +42,9 @@ class ModelSet {
   int threads() const { return threads_; }
 
  private:
+  explicit ModelSet(const TranslatorSettings& settings);
+  void add(const model::ModelFiles& files, const std::string& name);
+  void finish();
   void load_text(const model::ModelFiles& files);
   void load_shortlist(const model::ModelFiles& files);
 

@@ -16,8 +16,8 @@ struct Translator::State {
   std::mutex mutex;
   std::vector<std::unique_ptr<Worker>> idle;  // workers of earlier calls, under the mutex
 
-  State(std::span<const std::string> paths, const TranslatorSettings& settings)
-      : models(paths, settings) {}
+  template <typename From>
+  State(const From& from, const TranslatorSettings& settings) : models(from, settings) {}
 
   std::unique_ptr<Worker> take_worker(const Options& options);
   void give_back(std::unique_ptr<Worker> worker);
@@ -84,6 +84,9 @@ Translator::Translator(const std::string& model, const TranslatorSettings& setti
 
 Translator::Translator(std::span<const std::string> models, const TranslatorSettings& settings)
     : state_(std::make_unique<State>(models, settings)) {}
+
+Translator::Translator(const model::ModelFiles& model, const TranslatorSettings& settings)
+    : state_(std::make_unique<State>(model, settings)) {}
 
 Translator::~Translator() = default;
 Translator::Translator(Translator&&) noexcept = default;

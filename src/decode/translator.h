@@ -75,6 +75,9 @@ class Translator {
   /// Several models with one vocabulary; the mean of their log-probabilities decides.
   explicit Translator(std::span<const std::string> models, const TranslatorSettings& settings = {});
 
+  /// A model in memory: its weights are packed, its vocabularies read from their paths.
+  explicit Translator(const model::ModelFiles& model, const TranslatorSettings& settings = {});
+
   ~Translator();
   Translator(Translator&&) noexcept;
   Translator& operator=(Translator&&) noexcept;

@@ -92,7 +92,7 @@ void write_file(const std::string& path, std::string_view content, FileOperation
   file.commit();
 }
 
-void copy_file(const std::string& from, const std::string& to) {
+void copy_file(const std::string& from, const std::string& to, FileOperations& files) {
   struct stat a {
   }, b{};
   if (::stat(from.c_str(), &a) == 0 && ::stat(to.c_str(), &b) == 0 && a.st_dev == b.st_dev &&
@@ -100,7 +100,7 @@ void copy_file(const std::string& from, const std::string& to) {
     return;
   }
   const Source source(from);
-  AtomicFile file(to);
+  AtomicFile file(to, files);
   std::vector<std::byte> block(std::min<uint64_t>(source.size(), kBuffer));
   for (uint64_t offset = 0; offset < source.size(); offset += block.size()) {
     block.resize(static_cast<size_t>(std::min<uint64_t>(kBuffer, source.size() - offset)));

@@ -53,7 +53,8 @@ void write_file(const std::string& path, std::string_view content,
                 FileOperations& files = system_files());
 
 /// Copies a regular file; nothing happens when both names are one file.
-void copy_file(const std::string& from, const std::string& to);
+void copy_file(const std::string& from, const std::string& to,
+               FileOperations& files = system_files());
 
 /// Makes a directory and those above it; one that is there already is fine.
 void make_folder(const std::string& path);

@@ -94,7 +94,9 @@ void LineReader::check_start() {
     if (got == 0) break;
     end_ += got;
   }
-  const std::string_view start(buffer_.get(), end_);
+  std::string_view start(buffer_.get(), end_);
+  // No more than was waited for: how a text arrives must not decide what it is.
+  start = start.substr(0, std::min(start.substr(0, kLooked).find('\n'), kLooked - 1) + 1);
   const std::string_view encoding = foreign_encoding(start);
   HEDDLE_CHECK(encoding.empty(), name_, ": found ", encoding,
                " text; expected UTF-8 (convert it: iconv -f ", encoding, " -t UTF-8)");

@@ -60,8 +60,8 @@ struct Rows {
 };
 
 template <bool kAverage>
-void update_rows(const Factors& f, const Rows& rows, int64_t begin, int64_t end) {
-  for (int64_t i = begin; i < end; ++i) {
+void update_rows(const Factors& f, const Rows& rows, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
     const float gradient = f.scale * rows.gradient[i];
     const float mean = f.beta1 * rows.mean[i] + f.new1 * gradient;
     const float square = f.beta2 * rows.square[i] + f.new2 * gradient * gradient;
@@ -97,8 +97,8 @@ AdamW::AdamW(std::span<const Slot> slots, const AdamWSettings& settings) : setti
                      slot.gradient.is_contiguous(),
                  "adam: ", slot.name, ": expected value and gradient in f32, of one shape");
     names_.push_back(slot.name);
-    means_.push_back(Tensor::zeros(slot.value.shape(), DType::f32));
-    squares_.push_back(Tensor::zeros(slot.value.shape(), DType::f32));
+    means_.emplace_back(slot.value.shape(), settings.state_bits, true);
+    squares_.emplace_back(slot.value.shape(), settings.state_bits, false);
     if (settings.ema_decay <= 0) continue;
     averages_.push_back(Tensor::empty(slot.value.shape(), DType::f32));
     std::memcpy(averages_.back().raw(), slot.value.raw(),
@@ -129,14 +129,21 @@ void AdamW::update(std::span<Slot> slots, int64_t step, double rate, double scal
     const Slot& slot = slots[chunk.slot];
     Factors factors = base;
     if (slot.value.rank() > 1) factors.keep = as_float(1 - rate * settings_.weight_decay);
-    const Rows rows{slot.value.data<float>(), means_[chunk.slot].data<float>(),
-                    squares_[chunk.slot].data<float>(),
-                    has_average() ? averages_[chunk.slot].data<float>() : nullptr,
-                    slot.gradient.data<float>()};
-    if (has_average()) {
-      update_rows<true>(factors, rows, chunk.begin, chunk.end);
-    } else {
-      update_rows<false>(factors, rows, chunk.begin, chunk.end);
+    Moment &mean = means_[chunk.slot], &square = squares_[chunk.slot];
+    float scratch[2][Moment::kBlock];
+    for (int64_t begin = chunk.begin; begin < chunk.end; begin += Moment::kBlock) {
+      const int64_t end = std::min(begin + Moment::kBlock, chunk.end);
+      const Rows rows{slot.value.data<float>() + begin, mean.open(begin, end, scratch[0]),
+                      square.open(begin, end, scratch[1]),
+                      has_average() ? averages_[chunk.slot].data<float>() + begin : nullptr,
+                      slot.gradient.data<float>() + begin};
+      if (has_average()) {
+        update_rows<true>(factors, rows, end - begin);
+      } else {
+        update_rows<false>(factors, rows, end - begin);
+      }
+      mean.close(begin, end, rows.mean);
+      square.close(begin, end, rows.square);
     }
   });
 }
@@ -152,8 +159,8 @@ void AdamW::swap_average(std::span<Slot> slots) {
 std::map<std::string, Tensor> AdamW::state() const {
   std::map<std::string, Tensor> tensors;
   for (size_t i = 0; i < names_.size(); ++i) {
-    tensors.emplace("exp_avg." + names_[i], means_[i]);
-    tensors.emplace("exp_avg_sq." + names_[i], squares_[i]);
+    means_[i].add_to(tensors, "exp_avg." + names_[i]);
+    squares_[i].add_to(tensors, "exp_avg_sq." + names_[i]);
     if (has_average()) tensors.emplace("ema." + names_[i], averages_[i]);
   }
   return tensors;

@@ -5,7 +5,8 @@
 //   w = w − rate · λ w − rate · (m / (1 − β1^t)) / (√(v / (1 − β2^t)) + ε)
 //   mean = decay · mean + (1 − decay) w      (with an average of the weights)
 //
-// λ is 0 for what has one axis: biases and norms. All state is f32. Elements do not meet, so the
+// λ is 0 for what has one axis: biases and norms. State is f32 or
+// 8-bit (moment.h). Elements do not meet, so the
 // bits do not depend on the number of threads.
 #pragma once
 
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "heddle/base/threads.h"
+#include "heddle/train/moment.h"
 #include "heddle/train/trainable.h"
 
 namespace heddle::train {
@@ -23,6 +25,7 @@ namespace heddle::train {
 struct AdamWSettings {
   double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-9;
   double weight_decay = 0;
+  int state_bits = 32;   ///< of both moments: 32 or 8
   double ema_decay = 0;  ///< of the average of the weights; 0: none
 
   void check() const;
@@ -41,14 +44,16 @@ class AdamW {
   void swap_average(std::span<Slot> slots);
   bool has_average() const { return !averages_.empty(); }
 
-  /// The state by name, sharing its memory: "exp_avg.NAME", "exp_avg_sq.NAME", "ema.NAME".
+  /// The state by name, sharing its memory: "exp_avg.NAME", "exp_avg_sq.NAME", "ema.NAME",
+  /// and for 8 bits the first two with ".absmax" behind.
   std::map<std::string, Tensor> state() const;
   void load(const std::string& path);  ///< a safetensors file of the state
 
  private:
   AdamWSettings settings_;
   std::vector<std::string> names_;
-  std::vector<Tensor> means_, squares_, averages_;
+  std::vector<Moment> means_, squares_;
+  std::vector<Tensor> averages_;
 };
 
 /// √Σ gradient², summed in double in an order that does not depend on threads. Not finite when any

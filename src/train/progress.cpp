@@ -34,7 +34,13 @@ std::string progress_line(const Report& report, int64_t max_steps) {
   line += formatted("  epoch %.2f  loss %.4f  ppl %.2f  acc %.1f %%  lr %.2e  norm %.2f",
                     report.epoch, report.loss, std::exp(std::min(report.nll, 50.0)),
                     100 * report.accuracy, report.learning_rate, report.grad_norm);
-  line += "  " + rate_text(report.tokens_per_second) + " tok/s  padding 0 %";
+  line += "  " + rate_text(report.tokens_per_second) + " tok/s";
+  if (report.mfu > 0) {
+    line += formatted("  MFU %.1f %%", 100 * report.mfu);
+  } else if (report.flops_per_second > 0) {
+    line += formatted("  %.1f GFLOP/s", report.flops_per_second / 1e9);
+  }
+  line += "  padding 0 %";
   if (report.skipped > 0) {
     line += formatted("  skipped %lld", static_cast<long long>(report.skipped));
   }

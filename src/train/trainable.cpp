@@ -24,10 +24,11 @@ void load_values(std::span<Slot> slots, const std::string& path) {
     const auto found = entries.find(slot.name);
     HEDDLE_CHECK(found != entries.end(), path, ": found no ", slot.name);
     const Tensor read = file.read(*found->second);
-    HEDDLE_CHECK(read.dtype() == DType::f32 && read.shape() == slot.value.shape(), path, ": ",
-                 slot.name, ": found ", name_of(read.dtype()), " ", read.shape().text(),
-                 "; expected f32 ", slot.value.shape().text());
-    std::memcpy(slot.value.raw(), read.raw(), static_cast<size_t>(read.elements()) * sizeof(float));
+    HEDDLE_CHECK(read.dtype() == slot.value.dtype() && read.shape() == slot.value.shape(), path,
+                 ": ", slot.name, ": found ", name_of(read.dtype()), " ", read.shape().text(),
+                 "; expected ", name_of(slot.value.dtype()), " ", slot.value.shape().text());
+    std::memcpy(slot.value.raw(), read.raw(),
+                static_cast<size_t>(read.elements()) * size_of(read.dtype()));
   }
 }
 

@@ -30,13 +30,16 @@ class Trainable {
                                     const LossSettings& settings) = 0;
   virtual LossSums loss(const data::PackedBatch& batch, const LossSettings& settings) = 0;
 
+  /// Floating-point operations of forward_backward; 0: not known.
+  virtual double flops(const data::PackedBatch&) const { return 0; }
+
   /// Writes all that makes the model, as a model folder; load() reads the values back.
   virtual void save(const std::string& folder, io::FileOperations& files) = 0;
   virtual void load(const std::string& folder) = 0;
 };
 
-/// The values of the slots as one safetensors file, and back to the bit. Reading throws when names
-/// or shapes are not those of the slots.
+/// The values of the slots as one safetensors file, and back to the bit. Reading throws when names,
+/// types or shapes are not those of the slots.
 void save_values(std::span<const Slot> slots, const std::string& path, io::FileOperations& files);
 void load_values(std::span<Slot> slots, const std::string& path);
 

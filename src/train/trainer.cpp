@@ -11,6 +11,7 @@
 #include "heddle/io/paths.h"
 #include "heddle/io/safetensors.h"
 #include "heddle/train/checkpoint.h"
+#include "heddle/train/event_file.h"
 #include "heddle/train/folder_lock.h"
 #include "heddle/train/run_log.h"
 
@@ -42,8 +43,11 @@ class Training {
     if (settings_.resume) resume();
     packer_ = std::make_unique<data::Packer>(pairs_, settings_.packing, state_.position);
     log_ = std::make_unique<RunLog>(io::join_path(settings_.output_dir, "log.jsonl"), state_.step);
+    if (!settings_.event_folder.empty()) {
+      events_ = std::make_unique<EventFile>(settings_.event_folder, state_.step);
+    }
     saved_step_ = state_.step;
-    interval_start_ = Clock::now();
+    start_interval();
     std::optional<End> end = reached_end();
     while (!end) {
       if (step()) {
@@ -54,6 +58,7 @@ class Training {
       if (!end && state_.step % settings_.save_steps == 0) save(false);
     }
     if (saved_step_ != state_.step) save(true);
+    if (optimizer_.has_average()) optimizer_.swap_average(model_.slots()), model_.values_changed();
     return {state_, *end};
   }
 
@@ -66,6 +71,15 @@ class Training {
   void report();
   void evaluate();
   void save(bool must);
+  void write(const io::Value& record) {
+    log_->add(record);
+    if (events_) events_->add(record);
+  }
+  void start_interval() {
+    interval_start_ = Clock::now();
+    interval_tokens_ = interval_flops_ = 0;
+    interval_first_ = state_.step;
+  }
   void warn(const std::string& text) const {
     if (hooks_.warn) hooks_.warn(text);
   }
@@ -83,10 +97,14 @@ class Training {
   TrainerState state_;
   std::unique_ptr<data::Packer> packer_;
   std::unique_ptr<RunLog> log_;
+  std::unique_ptr<EventFile> events_;
   data::PackedBatch batch_;
   double last_norm_ = 0;
   int64_t saved_step_ = 0;
+  // What was done since the clock was started: by this process, without validations.
   Clock::time_point interval_start_;
+  double interval_tokens_ = 0, interval_flops_ = 0;
+  int64_t interval_first_ = 0;
 };
 
 void Training::resume() {
@@ -136,6 +154,7 @@ LossSums Training::accumulate(std::vector<uint64_t>& pairs) {
     if (!found && last_epoch_ended()) break;
     while (!found) found = packer_->next(batch_);
     sums += model_.forward_backward(batch_, settings);
+    interval_flops_ += model_.flops(batch_);
     settings.first_row += std::max(batch_.sources.size(), batch_.targets.size());
     pairs.insert(pairs.end(), batch_.pairs.begin(), batch_.pairs.end());
   }
@@ -169,7 +188,7 @@ bool Training::step() {
   }
   state_.step = number;
   state_.tokens += sums.tokens;
-  ++state_.interval_steps;
+  interval_tokens_ += static_cast<double>(sums.tokens);
   return true;
 }
 
@@ -187,7 +206,7 @@ void Training::skip(const LossSums& sums, double norm, const std::vector<uint64_
   io::Value::List ids;
   for (const uint64_t pair : pairs) ids.emplace_back(static_cast<int64_t>(pair));
   record.set("pairs", std::move(ids));
-  log_->add(record);
+  write(record);
   warn(str("step ", number, " is skipped: loss ", sums.loss, ", gradient norm ", norm,
            parameter.empty() ? "" : ", first in " + parameter));
   HEDDLE_CHECK(state_.skipped_in_row < settings_.most_skipped_in_row,
@@ -213,9 +232,11 @@ void Training::report() {
   made.grad_norm = last_norm_;
   made.tokens = state_.tokens;
   made.skipped = state_.skipped;
-  made.tokens_per_second = tokens / seconds;
-  if (settings_.max_steps > 0 && state_.interval_steps > 0) {
-    made.seconds_left = seconds / static_cast<double>(state_.interval_steps) *
+  made.tokens_per_second = interval_tokens_ / seconds;
+  made.flops_per_second = interval_flops_ / seconds;
+  if (settings_.peak_flops > 0) made.mfu = made.flops_per_second / settings_.peak_flops;
+  if (settings_.max_steps > 0 && state_.step > interval_first_) {
+    made.seconds_left = seconds / static_cast<double>(state_.step - interval_first_) *
                         static_cast<double>(settings_.max_steps - state_.step);
   }
   io::Value record;
@@ -229,11 +250,12 @@ void Training::report() {
   record.set("num_tokens", made.tokens);
   record.set("skipped", made.skipped);
   record.set("tokens_per_second", made.tokens_per_second);
-  log_->add(record);
+  if (made.flops_per_second > 0) record.set("flops_per_second", made.flops_per_second);
+  if (made.mfu > 0) record.set("mfu", made.mfu);
+  write(record);
   if (hooks_.report) hooks_.report(made);
   state_.interval = {};
-  state_.interval_steps = 0;
-  interval_start_ = Clock::now();
+  start_interval();
 }
 
 void Training::evaluate() {
@@ -242,6 +264,8 @@ void Training::evaluate() {
   io::Value record;
   record.set("step", state_.step);
   record.set("event", "evaluation");
+  bool gain = false;
+  const Clock::time_point before = Clock::now();
   if (validation_.size() > 0) {
     data::PackerOptions packing = settings_.packing;
     packing.shuffle = false;
@@ -252,14 +276,15 @@ void Training::evaluate() {
     const double loss = sums.nll / std::max(sums.weight, 1e-30);
     record.set("eval_loss", std::isfinite(loss) ? io::Value(loss) : io::Value(str(loss)));
     if (loss < 50) record.set("eval_perplexity", std::exp(loss));
-    const bool gain = state_.best_step == 0 || loss < state_.best_loss;
+    gain = std::isfinite(loss) && (state_.best_step == 0 || loss < state_.best_loss);
     if (gain) state_.best_loss = loss, state_.best_step = state_.step;
     state_.evaluations_without_gain = gain ? 0 : state_.evaluations_without_gain + 1;
   }
   if (hooks_.evaluate) record.set("metrics", hooks_.evaluate(state_.step));
+  if (hooks_.evaluated) hooks_.evaluated(record, gain);
   if (optimizer_.has_average()) optimizer_.swap_average(model_.slots()), model_.values_changed();
-  log_->add(record);
-  interval_start_ = Clock::now();
+  write(record);
+  interval_start_ += Clock::now() - before;
 }
 
 /// A checkpoint that fails does not end a training that goes on: the next may succeed. At the end

@@ -41,8 +41,10 @@ struct TrainerSettings {
   int save_total_limit = 3;
   int64_t early_stopping_patience = 0;  ///< evaluations without a lower loss; 0: no such end
   int64_t most_skipped_in_row = 10;
-  bool resume = true;  ///< from the newest whole checkpoint, if there is one
-  io::Value fixed;     ///< what else a resumed run must have in common: model, vocabulary, data
+  std::string event_folder{};  ///< for TensorBoard; empty: no events
+  double peak_flops = 0;       ///< of the machine, a second, for the MFU; 0: not known
+  bool resume = true;          ///< from the newest whole checkpoint, if there is one
+  io::Value fixed;  ///< what else a resumed run must have in common: model, vocabulary, data
 
   void check() const;
 };
@@ -59,6 +61,8 @@ struct Report {
   int64_t tokens = 0;    ///< target tokens in all
   int64_t skipped = 0;
   double tokens_per_second = 0;  ///< since the last report
+  double flops_per_second = 0;   ///< of the model's own arithmetic; 0: not known
+  double mfu = 0;                ///< share of the machine's peak; 0: not known
   double seconds_left = -1;      ///< to the last step; −1: not known
 };
 
@@ -68,6 +72,8 @@ struct TrainerHooks {
   std::function<void(const std::string&)> warn;
   /// More figures of a validation (BLEU, …), added to its line in the log.
   std::function<io::Value(int64_t step)> evaluate;
+  /// After a validation, its line in the log; the model still has the weights that were judged.
+  std::function<void(const io::Value& record, bool is_best)> evaluated;
   ThreadPool* threads = nullptr;  ///< for the update
   io::FileOperations* files = nullptr;
 };
@@ -79,7 +85,8 @@ struct TrainerResult {
   End end = End::steps;
 };
 
-/// Trains until an end is reached; the last state is saved. `validation` may be empty.
+/// Trains until an end is reached; the last state is saved, and the model left with its weights, or
+/// their average where there is one. `validation` may be empty.
 TrainerResult train(Trainable& model, const data::TokenPairs& pairs,
                     const data::TokenPairs& validation, const TrainerSettings& settings,
                     const TrainerHooks& hooks = {});

@@ -13,6 +13,9 @@ void TrainerSettings::check() const {
                "train: found gradient_accumulation_steps ", accumulation, ", logging_steps ",
                logging_steps, ", save_steps ", save_steps, ", eval_steps ", eval_steps,
                "; expected at least 1 (eval_steps 0: never)");
+  HEDDLE_CHECK(
+      save_total_limit == 0 || save_total_limit >= 2, "save_total_limit: found ", save_total_limit,
+      "; expected at least 2, so that one is whole while another is damaged, or 0 for all");
   HEDDLE_CHECK(max_grad_norm >= 0, "max_grad_norm: found ", max_grad_norm);
 }
 
@@ -30,6 +33,7 @@ io::Value fixed_settings(const TrainerSettings& settings) {
   fixed.set("adam_beta2", settings.optimizer.beta2);
   fixed.set("adam_epsilon", settings.optimizer.epsilon);
   fixed.set("weight_decay", settings.optimizer.weight_decay);
+  fixed.set("state_bits", settings.optimizer.state_bits);
   fixed.set("ema_decay", settings.optimizer.ema_decay);
   fixed.set("gradient_accumulation_steps", settings.accumulation);
   fixed.set("max_grad_norm", settings.max_grad_norm);

@@ -36,7 +36,6 @@ io::Value to_value(const TrainerState& state) {
   value.set("tokens", state.tokens);
   value.set("skipped", state.skipped);
   value.set("skipped_in_row", state.skipped_in_row);
-  value.set("interval_steps", state.interval_steps);
   value.set("interval_loss", bits_of(state.interval.loss));
   value.set("interval_nll", bits_of(state.interval.nll));
   value.set("interval_weight", bits_of(state.interval.weight));
@@ -57,7 +56,6 @@ TrainerState state_of(const io::Field& field) {
   state.tokens = count_of(field["tokens"]);
   state.skipped = count_of(field["skipped"]);
   state.skipped_in_row = count_of(field["skipped_in_row"]);
-  state.interval_steps = count_of(field["interval_steps"]);
   state.interval.loss = double_of(field["interval_loss"]);
   state.interval.nll = double_of(field["interval_nll"]);
   state.interval.weight = double_of(field["interval_weight"]);
@@ -75,7 +73,15 @@ std::vector<std::string> differences(const io::Value& before, const io::Value& n
     return value == nullptr ? std::string("nothing") : io::to_json(*value);
   };
   const auto compare = [&](const std::string& key) {
-    const std::string old_text = text(before.find(key)), new_text = text(now.find(key));
+    const io::Value *old_value = before.find(key), *new_value = now.find(key);
+    if (old_value != nullptr && old_value->map() != nullptr && new_value != nullptr &&
+        new_value->map() != nullptr) {
+      for (const std::string& line : differences(*old_value, *new_value)) {
+        found.push_back(key + "." + line);
+      }
+      return;
+    }
+    const std::string old_text = text(old_value), new_text = text(new_value);
     if (old_text != new_text) {
       found.push_back(str(key, ": ", old_text, " before, ", new_text, " now"));
     }

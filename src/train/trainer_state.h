@@ -17,8 +17,7 @@ struct TrainerState {
   int64_t tokens = 0;             ///< target tokens trained on
   int64_t skipped = 0;            ///< steps whose gradient was not finite
   int64_t skipped_in_row = 0;
-  LossSums interval;  ///< since the last report
-  int64_t interval_steps = 0;
+  LossSums interval;     ///< since the last report
   double best_loss = 0;  ///< of a validation; meaningful after the first
   int64_t best_step = 0;
   int64_t evaluations_without_gain = 0;

@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "heddle/base/random.h"
 #include "heddle/io/safetensors.h"
+#include "heddle/train/moment.h"
 #include "heddle/train/schedule.h"
 #include "tests/io/files.h"
 
@@ -73,6 +75,114 @@ TEST(AdamW, EqualsItsDefinitionInDouble) {
   }
   optimizer.swap_average(slots);
   EXPECT_NEAR(slots[0].value.data<float>()[0], w[0][0], 2e-6);
+}
+
+TEST(Moment, TheCodeHas256SharesFinestNearZero) {
+  for (const bool is_signed : {false, true}) {
+    const auto code = dynamic_code(is_signed);
+    ASSERT_EQ(code.size(), 256u);
+    EXPECT_EQ(code.back(), 1);
+    EXPECT_EQ(std::count(code.begin(), code.end(), 0.0f), 1);
+    EXPECT_TRUE(std::is_sorted(code.begin(), code.end()));
+    EXPECT_EQ(std::adjacent_find(code.begin(), code.end()), code.end());
+    EXPECT_EQ(code.front() < 0, is_signed);
+  }
+}
+
+TEST(Moment, NumbersComeBackNearlyAndZerosExactly) {
+  const Shape shape{64, 100};
+  Random random(3);
+  std::vector<float> given(Moment::kBlock), scratch(Moment::kBlock);
+  for (const bool is_signed : {false, true}) {
+    Moment moment(shape, 8, is_signed);
+    for (const float size : {1.0f, 1e-8f, 3e30f, 1e-44f}) {
+      for (float& each : given) {
+        const double number = std::exp(3 * random.normal()) * (is_signed ? random.normal() : 1);
+        each = size * static_cast<float>(std::clamp(number, -3.0, 3.0));
+      }
+      given[7] = 0;
+      moment.close(256, 512, given.data());
+      const float* back = moment.open(256, 512, scratch.data());
+      EXPECT_EQ(back[7], 0);
+      const float most = std::abs(*std::max_element(
+          given.begin(), given.end(), [](float x, float y) { return std::abs(x) < std::abs(y); }));
+      double gaps = 0, sizes = 0;
+      for (size_t i = 0; i < given.size() && size > 1e-40f; ++i) {
+        float nearest = 2;
+        for (const float share : dynamic_code(is_signed)) {
+          nearest = std::min(nearest, std::abs(share - given[i] / most));
+        }
+        EXPECT_LE(std::abs(back[i] - given[i]) / most, nearest + 1e-6f) << i;
+        gaps += static_cast<double>(std::abs(back[i] - given[i]) / most);
+        sizes += static_cast<double>(std::abs(given[i]) / most);
+      }
+      EXPECT_LE(gaps, 0.02 * sizes);
+    }
+  }
+  Moment small({3, 5}, 8, true);  // stays f32
+  float* numbers = small.open(0, 15, nullptr);
+  numbers[4] = 0.123456789f;
+  EXPECT_EQ(small.open(0, 15, nullptr)[4], 0.123456789f);
+}
+
+TEST(AdamW, EightBitsLearnAsWellInAQuarterOfTheMemory) {
+  const auto run = [](int bits, size_t* bytes) {
+    std::vector<Slot> slots = random_slots(64, 128);
+    AdamWSettings settings;
+    settings.state_bits = bits;
+    AdamW optimizer(slots, settings);
+    Random random(11);
+    std::vector<float> wanted(64 * 128);
+    for (float& each : wanted) each = static_cast<float>(random.normal());
+    double loss = 0;
+    for (int step = 1; step <= 400; ++step) {
+      loss = 0;
+      for (size_t i = 0; i < wanted.size(); ++i) {
+        const float gap = slots[0].value.data<float>()[i] - wanted[i];
+        slots[0].gradient.data<float>()[i] = gap + 0.1f * static_cast<float>(random.normal());
+        loss += static_cast<double>(gap) * static_cast<double>(gap);
+      }
+      optimizer.update(slots, step, 0.02 * (1 - step / 400.0), 1);
+    }
+    *bytes = 0;
+    for (const auto& [name, tensor] : optimizer.state()) {
+      *bytes += static_cast<size_t>(tensor.elements()) * size_of(tensor.dtype());
+    }
+    return loss / static_cast<double>(wanted.size());
+  };
+  size_t full = 0, eight = 0;
+  const double loss = run(32, &full), quantised = run(8, &eight);
+  EXPECT_LT(loss, 1e-2);
+  EXPECT_LT(quantised, 2 * loss);  // the floor that noise leaves
+  EXPECT_LT(static_cast<double>(eight), 0.27 * static_cast<double>(full));
+}
+
+class AdamWFile : public heddle::testing::FolderTest {};
+
+TEST_F(AdamWFile, EightBitStateComesBackToTheBit) {
+  std::vector<Slot> slots = random_slots(64, 100), others = random_slots(64, 100);
+  AdamWSettings settings;
+  settings.state_bits = 8;
+  AdamW optimizer(slots, settings);
+  for (int step = 1; step <= 3; ++step) optimizer.update(slots, step, 0.01, 1);
+  io::write_safetensors(path("state"), optimizer.state(), {});
+  for (size_t s = 0; s < slots.size(); ++s) {
+    std::memcpy(others[s].value.raw(), slots[s].value.raw(),
+                static_cast<size_t>(slots[s].value.elements()) * sizeof(float));
+  }
+  AdamW other(others, settings);
+  other.load(path("state"));
+  optimizer.update(slots, 4, 0.01, 1);
+  other.update(others, 4, 0.01, 1);
+  for (size_t s = 0; s < slots.size(); ++s) {
+    EXPECT_EQ(std::memcmp(slots[s].value.raw(), others[s].value.raw(),
+                          static_cast<size_t>(slots[s].value.elements()) * sizeof(float)),
+              0);
+  }
+  AdamW wide(slots, {});
+  EXPECT_THROW(wide.load(path("state")), Error);
+  settings.state_bits = 16;
+  EXPECT_THROW(AdamW(slots, settings), Error);
 }
 
 TEST(AdamW, NU12_StaysFinite) {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "heddle/io/file_operations.h"
 #include "heddle/model/parameters.h"
 
 namespace heddle::model {
@@ -20,7 +21,8 @@ ModelFiles load_model(const std::string& path);
 /// Writes our directory: config.json, model.safetensors and copies of vocabularies and shortlist.
 /// load_model gives back the same model to the bit. Each file is replaced as a whole; config.json
 /// comes last, so that an interrupted save is not taken for a model.
-void save_model(const ModelFiles& model, const std::string& directory);
+void save_model(const ModelFiles& model, const std::string& directory,
+                io::FileOperations& files = io::system_files());
 
 /// The pieces of both vocabularies in the order of their ids, for formats that list them.
 struct Pieces {

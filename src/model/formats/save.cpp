@@ -50,31 +50,33 @@ bool is_object(std::string_view json) {
 }
 
 /// A list of pieces becomes the object that Hugging Face has; other files stay what they are.
-void save_pieces(const std::string& from, const std::string& folder, const std::string& stem) {
+void save_pieces(const std::string& from, const std::string& folder, const std::string& stem,
+                 io::FileOperations& files) {
   if (!from.ends_with(".json") && !from.ends_with(".txt")) {
-    io::copy_file(from, io::join_path(folder, stem + ".yml"));
+    io::copy_file(from, io::join_path(folder, stem + ".yml"), files);
     return;
   }
   const std::string to = io::join_path(folder, stem + ".json");
   const std::string text = io::read_text(from, kLongestPieces);
   if (from.ends_with(".json") && is_object(text)) {
-    io::copy_file(from, to);
+    io::copy_file(from, to, files);
     return;
   }
   io::Value ids{io::Value::Map{}};
   int64_t id = 0;
   for (const std::string& piece : read_pieces(from)) ids.map()->push_back({piece, id++});
-  io::write_file(to, io::to_json(ids, 2) + "\n");
+  io::write_file(to, io::to_json(ids, 2) + "\n", files);
 }
 
 }  // namespace
 
-void save_vocabularies(const ModelFiles& model, const std::string& directory) {
+void save_vocabularies(const ModelFiles& model, const std::string& directory,
+                       io::FileOperations& files) {
   if (!model.source_vocabulary.empty()) {
-    io::copy_file(model.source_vocabulary, io::join_path(directory, "source.spm"));
+    io::copy_file(model.source_vocabulary, io::join_path(directory, "source.spm"), files);
   }
   if (!model.target_vocabulary.empty() && model.target_vocabulary != model.source_vocabulary) {
-    io::copy_file(model.target_vocabulary, io::join_path(directory, "target.spm"));
+    io::copy_file(model.target_vocabulary, io::join_path(directory, "target.spm"), files);
   }
 }
 
@@ -99,23 +101,23 @@ std::string numbering_yaml(const std::string& from) {
   return yaml;
 }
 
-void save_model(const ModelFiles& model, const std::string& directory) {
+void save_model(const ModelFiles& model, const std::string& directory, io::FileOperations& files) {
   model.config.check();
   check_parameters(model.config, model.parameters);
   io::make_folder(directory);
   const auto path = [&](const char* name) { return io::join_path(directory, name); };
   io::write_safetensors(path("model.safetensors"), tensors_of(model.parameters),
-                        {{"format", "heddle"}});
-  save_vocabularies(model, directory);
+                        {{"format", "heddle"}}, files);
+  save_vocabularies(model, directory, files);
   const bool one_list = model.source_pieces == model.target_pieces;
   if (!model.source_pieces.empty()) {
-    save_pieces(model.source_pieces, directory, one_list ? "vocab" : "source_vocab");
+    save_pieces(model.source_pieces, directory, one_list ? "vocab" : "source_vocab", files);
   }
   if (!model.target_pieces.empty() && !one_list) {
-    save_pieces(model.target_pieces, directory, "target_vocab");
+    save_pieces(model.target_pieces, directory, "target_vocab", files);
   }
-  if (!model.shortlist.empty()) io::copy_file(model.shortlist, path("shortlist.bin"));
-  io::write_file(path("config.json"), io::to_json(to_json(model.config), 2) + "\n");
+  if (!model.shortlist.empty()) io::copy_file(model.shortlist, path("shortlist.bin"), files);
+  io::write_file(path("config.json"), io::to_json(to_json(model.config), 2) + "\n", files);
 }
 
 }  // namespace heddle::model

@@ -4,12 +4,14 @@
 #include <string>
 #include <vector>
 
+#include "heddle/io/file_operations.h"
 #include "heddle/model/parameters.h"
 
 namespace heddle::model {
 
 /// Copies of the SentencePiece files as source.spm and, when it is another, target.spm.
-void save_vocabularies(const ModelFiles& model, const std::string& directory);
+void save_vocabularies(const ModelFiles& model, const std::string& directory,
+                       io::FileOperations& files = io::system_files());
 
 /// The YAML of Marian that numbers the pieces as the file `from` does, whichever of the three kinds
 /// it is.

@@ -1,0 +1,61 @@
+#include "heddle/model/flops.h"
+
+namespace heddle::model {
+
+namespace {
+
+/// Of one stack, a token.
+struct LayerWeights {
+  double query, key_value, ffn;
+};
+
+LayerWeights weights_of(const TransformerConfig& config, const StackConfig& stack,
+                        int64_t head_width, int64_t key_value_heads) {
+  const auto width = static_cast<double>(config.width);
+  return {.query = 2 * width * static_cast<double>(stack.heads * head_width),  // q and out
+          .key_value = 2 * width * static_cast<double>(key_value_heads * head_width),
+          .ffn = (config.gated ? 3 : 2) * width * static_cast<double>(stack.ffn_width)};
+}
+
+}  // namespace
+
+double training_flops(const TransformerConfig& config, const PackedPair& batch) {
+  double source_pairs = 0, cross_pairs = 0, target_pairs = 0;
+  for (size_t s = 0; s + 1 < batch.source_offsets.size(); ++s) {
+    const double source = batch.source_offsets[s + 1] - batch.source_offsets[s];
+    const double target = batch.target_offsets[s + 1] - batch.target_offsets[s];
+    source_pairs += source * source;
+    cross_pairs += source * target;
+    target_pairs += target * (target + 1) / 2;
+  }
+  const auto sources = static_cast<double>(batch.sources.size());
+  const auto targets = static_cast<double>(batch.targets.size());
+  const auto width = static_cast<double>(config.width);
+  const int64_t encoder_width = config.encoder_head_width();
+  const int64_t decoder_width = config.decoder_head_width();
+  const LayerWeights encoder =
+      weights_of(config, config.encoder, encoder_width, config.encoder_key_value_heads());
+  const LayerWeights decoder =
+      weights_of(config, config.decoder, decoder_width, config.decoder_key_value_heads());
+
+  // A visible pair is a row of QKᵀ and one of PV: 4 · H · E operations, so 2 multiply-adds.
+  const auto pair_of = [](const StackConfig& stack, int64_t head_width) {
+    return 2 * static_cast<double>(stack.heads * head_width);
+  };
+  const double encoder_layer = sources * (encoder.query + encoder.key_value + encoder.ffn) +
+                               source_pairs * pair_of(config.encoder, encoder_width);
+  double decoder_layer = targets * (decoder.query + decoder.ffn) + sources * decoder.key_value +
+                         cross_pairs * pair_of(config.decoder, decoder_width);
+  if (config.decoder_kind == DecoderKind::ssru) {
+    decoder_layer += targets * 2 * width * width;
+  } else {
+    decoder_layer += targets * (decoder.query + decoder.key_value) +
+                     target_pairs * pair_of(config.decoder, decoder_width);
+  }
+  const double multiply_adds = static_cast<double>(config.encoder.layers) * encoder_layer +
+                               static_cast<double>(config.decoder.layers) * decoder_layer +
+                               targets * width * static_cast<double>(config.target_vocabulary);
+  return 6 * multiply_adds;
+}
+
+}  // namespace heddle::model
