@@ -1,0 +1,268 @@
+#include "cli/train_keys.h"
+
+#include <algorithm>
+
+#include "heddle/base/error.h"
+#include "heddle/io/quoted.h"
+#include "heddle/io/source.h"
+#include "heddle/io/yaml.h"
+
+namespace heddle::cli {
+
+namespace {
+
+using enum KeyKind;
+
+const char* type_name(KeyKind kind) {
+  switch (kind) {
+    case integer:
+      return "INT";
+    case number:
+      return "FLOAT";
+    case boolean:
+      return "true|false";
+    case text:
+      return "TEXT";
+    case texts:
+      return "TEXT ...";
+  }
+  return "";
+}
+
+bool fits(const io::Value& value, KeyKind kind) {
+  switch (kind) {
+    case integer:
+      return value.integer() != nullptr;
+    case number:
+      return value.integer() != nullptr || value.number() != nullptr;
+    case boolean:
+      return value.boolean() != nullptr;
+    case text:
+      return value.text() != nullptr;
+    case texts:
+      break;
+  }
+  return false;
+}
+
+const char* expected(KeyKind kind) {
+  switch (kind) {
+    case integer:
+      return "a whole number";
+    case number:
+      return "a number";
+    case boolean:
+      return "true or false";
+    case text:
+      return "a text";
+    case texts:
+      return "a text or a list of texts";
+  }
+  return "";
+}
+
+/// A value of the file as its key has it: one text for a list, a number for a text are fine.
+io::Value typed(const io::Field& field, KeyKind kind) {
+  const io::Value& value = field.value();
+  if (kind == texts) {
+    if (value.text() != nullptr) return io::Value::List{value};
+    if (value.list() == nullptr) field.fail(expected(kind));
+    for (const io::Field& item : field.items()) {
+      if (item.value().text() == nullptr) item.fail("a text");
+    }
+    return value;
+  }
+  if (kind == text && value.integer() != nullptr) return str(*value.integer());
+  if (kind == text && value.boolean() != nullptr) return *value.boolean() ? "true" : "false";
+  if (!fits(value, kind)) field.fail(expected(kind));
+  return value;
+}
+
+/// A flag's text, read as YAML reads a plain scalar; a text stays as it is.
+io::Value scalar(const std::string& given, KeyKind kind, const std::string& place) {
+  if (kind == text) return given;
+  const io::Value value = given.find('\n') == given.npos ? io::parse_yaml(given, place) : given;
+  return typed(io::Field(value, place), kind);
+}
+
+const TrainKey* find_key(std::string_view name) {
+  for (const auto* keys : {&train_keys(), &model_keys()}) {
+    for (const TrainKey& key : *keys) {
+      if (name == key.name) return &key;
+    }
+  }
+  return nullptr;
+}
+
+/// Letters to change, add or take away (Levenshtein 1966).
+size_t distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({changed, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+std::string meant(std::string_view name) {
+  std::string best;
+  size_t least = 4;
+  for (const auto* keys : {&train_keys(), &model_keys()}) {
+    for (const TrainKey& key : *keys) {
+      const size_t letters = distance(name, key.name);
+      if (letters < least) least = letters, best = key.name;
+    }
+  }
+  return best.empty() ? "see heddle train --help" : str("did you mean ", best, "?");
+}
+
+}  // namespace
+
+const std::vector<TrainKey>& train_keys() {
+  static const std::vector<TrainKey> keys{
+      {"output_dir", text, "", "folder of checkpoints, log and the finished model"},
+      {"train_file", texts, "",
+       "TSV or jsonl files, or one of sources and one of targets; .zst, .gz"},
+      {"train_target_file", texts, "", "the targets, when train_file holds only sources"},
+      {"validation_file", texts, "", "as train_file"},
+      {"validation_target_file", texts, "", "as train_target_file"},
+      {"source_column", integer, "1", "of a TSV"},
+      {"target_column", integer, "2", "of a TSV"},
+      {"weight_column", integer, "0", "of a TSV; 0: all pairs weigh 1"},
+      {"source_field", text, "source", "of jsonl; translation.en reaches into an object"},
+      {"target_field", text, "target", "of jsonl"},
+      {"weight_field", text, "", "of jsonl; empty: all pairs weigh 1"},
+      {"vocab", texts, "", "SentencePiece model: one for both sides, or source and target"},
+      {"cache_dir", text, "", "folder of tokenised text; empty: cache in output_dir"},
+      {"max_source_length", integer, "256", "tokens; longer pairs are left out"},
+      {"max_target_length", integer, "256", "tokens"},
+      {"model_name_or_path", text, "", "a model to go on from; else a new one is made"},
+
+      {"max_steps", integer, "0", "updates; 0: no end by them"},
+      {"num_train_epochs", integer, "0", "0: no end by them"},
+      {"max_tokens_per_batch", integer, "4096", "of either side, in one packed batch"},
+      {"gradient_accumulation_steps", integer, "1", "batches an update"},
+      {"shuffle_window", integer, "16384", "pairs sorted by length together"},
+      {"learning_rate", number, "5e-4", "the highest of the schedule"},
+      {"lr_scheduler_type", text, "inverse_sqrt", "constant, linear, cosine or inverse_sqrt"},
+      {"warmup_steps", integer, "4000", "updates until the highest rate"},
+      {"min_learning_rate", number, "0", "at the end of linear and cosine"},
+      {"weight_decay", number, "0", "decoupled; biases and norms are spared"},
+      {"adam_beta1", number, "0.9", ""},
+      {"adam_beta2", number, "0.98", ""},
+      {"adam_epsilon", number, "1e-9", ""},
+      {"max_grad_norm", number, "1", "0: no clipping"},
+      {"optim_bits", integer, "32", "of the optimiser's moments: 32 or 8"},
+      {"ema_decay", number, "0", "of an average of the weights, which is what is kept; 0: none"},
+      {"label_smoothing_factor", number, "0.1", ""},
+      {"dropout", number, "0.1", "of embeddings and of each sublayer's result"},
+      {"activation_dropout", number, "0", "inside the feed-forward layers"},
+      {"z_loss", number, "0", "weight of (ln Z)²"},
+      {"seed", integer, "1", "of weights, order and dropout"},
+      {"gradient_checkpointing", boolean, "false", "keep each layer's input alone: less memory"},
+
+      {"logging_steps", integer, "50", "updates between two lines of the log"},
+      {"eval_steps", integer, "1000", "updates between two validations; 0: none"},
+      {"save_steps", integer, "1000", "updates between two checkpoints"},
+      {"save_total_limit", integer, "3", "checkpoints kept, at least 2; 0: all"},
+      {"eval_translate_lines", integer, "500", "validation lines translated for BLEU; 0: none"},
+      {"num_beams", integer, "1", "of these translations"},
+      {"early_stopping_patience", integer, "0", "validations without a gain; 0: no such end"},
+      {"resume_from_checkpoint", text, "auto", "auto: from the newest in output_dir; no: refuse"},
+      {"report_to", text, "tensorboard", "tensorboard: events in output_dir/runs; none"},
+      {"threads", integer, "0", "0: one a processor"},
+      {"workers", integer, "0", "parts a batch is summed in; 0: as many as threads"},
+  };
+  return keys;
+}
+
+const std::vector<TrainKey>& model_keys() {
+  static const std::vector<TrainKey> keys{
+      {"d_model", integer, "512", "width"},
+      {"encoder_layers", integer, "6", ""},
+      {"decoder_layers", integer, "6", ""},
+      {"encoder_attention_heads", integer, "8", ""},
+      {"decoder_attention_heads", integer, "8", ""},
+      {"encoder_key_value_heads", integer, "", "default: as many as heads"},
+      {"decoder_key_value_heads", integer, "", "default: as many as heads"},
+      {"head_dim", integer, "", "default: d_model / heads"},
+      {"encoder_ffn_dim", integer, "2048", ""},
+      {"decoder_ffn_dim", integer, "2048", ""},
+      {"decoder_type", text, "self_attention", "self_attention or ssru"},
+      {"activation_function", text, "relu", "relu, gelu, gelu_new, quick_gelu or silu"},
+      {"gated_ffn", boolean, "false", ""},
+      {"normalize_before", boolean, "false", "norm before each sublayer, as deep models need"},
+      {"add_final_layer_norm", boolean, "", "behind the last layer; default: as normalize_before"},
+      {"normalize_embedding", boolean, "false", ""},
+      {"norm_type", text, "layer_norm", "layer_norm or rms_norm"},
+      {"layer_norm_eps", number, "1e-5", ""},
+      {"attention_bias", boolean, "true", ""},
+      {"mlp_bias", boolean, "true", ""},
+      {"output_bias", boolean, "true", ""},
+      {"share_encoder_decoder_embeddings", boolean, "", "default: with one vocabulary"},
+      {"tie_word_embeddings", boolean, "true", "target and output embeddings are one"},
+      {"scale_embedding", boolean, "true", "times the root of d_model"},
+      {"position_embedding_type", text, "sinusoidal",
+       "none, sinusoidal, sinusoidal_marian, learned or rotary"},
+      {"rope_theta", number, "10000", "of rotary positions"},
+      {"max_position_embeddings", integer, "512", "longest sentence, tokens"},
+  };
+  return keys;
+}
+
+void TrainFlags::add_to(const Command& command) {
+  for (const auto* keys : {&train_keys(), &model_keys()}) {
+    for (const TrainKey& key : *keys) {
+      std::string flag = str("--", key.name), dashed = flag;
+      std::replace(dashed.begin() + 2, dashed.end(), '_', '-');
+      if (dashed != flag) flag += "," + dashed;
+      std::string help = key.help;
+      if (key.otherwise[0] != '\0') help += str(help.empty() ? "" : " ", "[", key.otherwise, "]");
+      if (key.kind == texts) {
+        command.option(flag, lists_[key.name], help, type_name(key.kind));
+      } else {
+        command.option(flag, texts_[key.name], help, type_name(key.kind));
+      }
+    }
+  }
+}
+
+void TrainFlags::apply(io::Value& config) const {
+  for (const auto& [name, given] : texts_) {
+    if (given) config.set(name, scalar(*given, find_key(name)->kind, "--" + name));
+  }
+  for (const auto& [name, given] : lists_) {
+    if (given.empty()) continue;
+    io::Value::List list;
+    for (const std::string& each : given) list.emplace_back(each);
+    config.set(name, std::move(list));
+  }
+}
+
+io::Value read_train_config(const std::string& path) {
+  io::Value config;
+  for (const auto* keys : {&train_keys(), &model_keys()}) {
+    for (const TrainKey& key : *keys) {
+      if (key.otherwise[0] != '\0') config.set(key.name, scalar(key.otherwise, key.kind, key.name));
+    }
+  }
+  if (path.empty()) return config;
+  const io::Value file = io::parse_yaml(io::read_text(path, io::kLongestYaml), path);
+  if (file.is_null()) return config;
+  const io::Field fields(file, path);
+  for (const auto& [name, value] : fields.members()) {
+    const TrainKey* key = find_key(name);
+    HEDDLE_CHECK(key != nullptr, path, ": found the key ", io::quoted(name), "; ", meant(name));
+    if (value.is_null()) continue;
+    config.set(name, typed(io::Field(value, str(path, ": ", name)), key->kind));
+  }
+  return config;
+}
+
+}  // namespace heddle::cli
