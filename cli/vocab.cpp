@@ -1,9 +1,11 @@
 // `heddle vocab`: a SentencePiece vocabulary from text.
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <optional>
 
 #include "cli/commands.h"
+#include "cli/lists.h"
 #include "heddle/base/error.h"
 #include "heddle/data/input_file.h"
 #include "heddle/data/pair_format.h"
@@ -19,7 +21,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> inputs;
-  std::string output, columns = "all", model_type = "unigram";
+  std::string output, columns = "1,2", model_type = "unigram";
   int64_t size = 8000, lines = 5'000'000, seed = 1;
   double coverage = 0.9995;
   bool byte_fallback = false;
@@ -31,28 +33,26 @@ bool has_columns(const std::string& path) { return path.find(".tsv") != path.npo
 /// All texts of all files, one behind another.
 class Texts {
  public:
-  explicit Texts(const Options& options) : options_(options) {
-    HEDDLE_CHECK(
-        options.columns == "all" || options.columns == "source" || options.columns == "target",
-        "--columns: found '", options.columns, "'; expected all, source or target");
+  explicit Texts(const Options& options)
+      : options_(options), columns_(number_list("--columns", options.columns)) {
+    for (const int64_t column : columns_) {
+      HEDDLE_CHECK(column >= 1 && column <= 1000, "--columns: found ", column,
+                   "; expected numbers from 1");
+    }
   }
 
   bool next(std::string_view& text) {
-    for (;;) {
-      if (pending_) {
-        text = second_;
-        pending_ = false;
-        return true;
-      }
+    while (at_ == cells_.size()) {
       if (!reader_ && !open()) return false;
-      if (!reader_->next(line_)) {
+      if (reader_->next(line_)) {
+        cut();
+      } else {
         reader_.reset();
-        continue;
       }
-      cut();
-      text = first_;
-      return true;
     }
+    text::LineFaults faults;
+    text = text::normalize_line(cells_[at_++], storage_, faults);
+    return true;
   }
 
  private:
@@ -66,24 +66,34 @@ class Texts {
     return true;
   }
 
-  /// The texts of the line.
+  /// The texts of the line: all of it, or the columns that are asked for.
   void cut() {
-    const std::string_view line = line_;
-    const size_t tab = has_columns(path_) ? line.find('\t') : line.npos;
-    std::string_view source = line.substr(0, tab), target;
-    if (tab != line.npos) target = line.substr(tab + 1, line.find('\t', tab + 1) - tab - 1);
-    pending_ = tab != line.npos && options_.columns == "all";
-    text::LineFaults faults;
-    const bool only_target = tab != line.npos && options_.columns == "target";
-    first_ = text::normalize_line(only_target ? target : source, first_storage_, faults);
-    if (pending_) second_ = text::normalize_line(target, second_storage_, faults);
+    cells_.clear();
+    at_ = 0;
+    if (!has_columns(path_)) {
+      cells_.emplace_back(line_);
+      return;
+    }
+    std::vector<std::string_view> all;
+    for (std::string_view rest = line_;;) {
+      const size_t tab = std::min(rest.find('\t'), rest.size());
+      all.push_back(rest.substr(0, tab));
+      if (tab == rest.size()) break;
+      rest.remove_prefix(tab + 1);
+    }
+    for (const int64_t column : columns_) {
+      HEDDLE_CHECK(column <= std::ssize(all), "vocab: ", path_, ": line ", reader_->lines(),
+                   ": found ", all.size(), " columns; expected at least ", column, " (--columns)");
+      cells_.push_back(all[static_cast<size_t>(column - 1)]);
+    }
   }
 
   const Options& options_;
+  std::vector<int64_t> columns_;
   size_t file_ = 0;
-  std::string path_, line_, first_storage_, second_storage_;
-  std::string_view first_, second_;  // of the line
-  bool pending_ = false;             // second_ is still to be given
+  std::string path_, line_, storage_;
+  std::vector<std::string_view> cells_;  // of the line
+  size_t at_ = 0;                        // the next of them
   std::optional<text::LineReader> reader_;
 };
 
@@ -115,7 +125,7 @@ void add_vocab_command(const Command& parent) {
                  "Text or .tsv, plain, .zst or .gz; given again, one vocabulary of all", "FILE");
   command.option("--output", options->output, "The SentencePiece model", "FILE");
   command.option("--size", options->size, "Pieces");
-  command.option("--columns", options->columns, "Of a TSV: all, source or target", "NAME");
+  command.option("--columns", options->columns, "Of a TSV, counted from 1", "LIST");
   command.option("--model-type", options->model_type, "unigram or bpe", "NAME");
   command.option("--character-coverage", options->coverage,
                  "Share of characters with pieces; 1 for small alphabets");
@@ -125,7 +135,7 @@ void add_vocab_command(const Command& parent) {
   command.footer(
       "Examples:\n"
       "  heddle vocab --input train.en-de.tsv.zst --size 8000 --output vocab.spm\n"
-      "  heddle vocab --input train.tsv --columns source --size 4000 --output source.spm");
+      "  heddle vocab --input train.tsv --columns 1 --size 4000 --output source.spm");
   command.run([options] { make_vocabulary(*options); });
 }
 

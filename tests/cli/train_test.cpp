@@ -218,6 +218,10 @@ TEST_F(TrainCli, RefusesWithAReason) {
   const Outcome large = run("vocab --input " + path("train.tsv") + " --output x", "", "2>&1");
   EXPECT_EQ(large.code, 1);
   EXPECT_NE(large.output.find("size too high (8000)"), std::string::npos) << large.output;
+  const Outcome narrow =
+      run("vocab --input " + path("train.tsv") + " --output x --columns 1,3", "", "2>&1");
+  EXPECT_NE(narrow.output.find("line 1: found 2 columns; expected at least 3"), std::string::npos)
+      << narrow.output;
   expect_refused("vocab --input nowhere --output x", {"nowhere"});
   expect_refused("vocab --output x", {"--input"});
   expect_refused("vocab --input " + path("train.tsv") + " --output x --model-type word", {"bpe"});

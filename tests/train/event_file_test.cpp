@@ -96,8 +96,8 @@ Event read_event(std::string_view bytes) {
 }
 
 uint32_t masked(std::string_view bytes) {
-  const uint32_t crc = crc32c(bytes);
-  return ((crc >> 15) | (crc << 17)) + 0xA282EAD8u;
+  const uint64_t crc = crc32c(bytes);
+  return static_cast<uint32_t>(((crc >> 15) | (crc << 17 & 0xFFFFFFFFu)) + 0xA282EAD8u);
 }
 
 std::vector<Event> read_events(std::string_view bytes) {
