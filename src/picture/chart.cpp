@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <optional>
 
 #include "heddle/picture/stroke_font.h"
@@ -62,7 +63,8 @@ bool is_shown(const Panel& panel, const Point& point) {
 /// The y axis leaves out the highest hundredth of all points, so that a first value that is far off
 /// does not press the rest of a curve flat.
 std::optional<std::pair<Axis, Axis>> axes_of(const Panel& panel) {
-  Axis x{.low = INFINITY, .high = -INFINITY}, y = x;
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  Axis x{.low = kInfinity, .high = -kInfinity}, y = x;
   std::vector<double> heights;
   for (const Curve& curve : panel.curves) {
     for (const Point& point : curve.points) {
@@ -156,9 +158,9 @@ std::vector<double> round_ticks(double low, double high) {
     if (step >= rough) break;
   }
   std::vector<double> ticks;
-  for (double n = std::ceil(low / step - 1e-9); n * step <= high + 1e-9 * step; ++n) {
-    ticks.push_back(n * step);
-  }
+  const auto first = std::llround(std::ceil(low / step - 1e-9));
+  const auto last = std::llround(std::floor(high / step + 1e-9));
+  for (auto n = first; n <= last; ++n) ticks.push_back(static_cast<double>(n) * step);
   return ticks;
 }
 
@@ -179,8 +181,9 @@ void draw_charts(const std::vector<Panel>& panels, const std::string& title, Can
     centered(canvas, width / 2, kMargin + 12, title, {.size = 14, .color = kInk, .bold = true});
   }
   for (size_t i = 0; i < panels.size(); ++i) {
-    draw_panel(canvas, panels[i], kMargin + static_cast<double>(i % columns) * kWidth,
-               kMargin + head + static_cast<double>(i / columns) * kHeight);
+    const size_t row = i / columns, column = i % columns;
+    draw_panel(canvas, panels[i], kMargin + static_cast<double>(column) * kWidth,
+               kMargin + head + static_cast<double>(row) * kHeight);
   }
   for (size_t i = 0; legend > 0 && i < names.size(); ++i) {
     const double y = kMargin + head + panels_height + static_cast<double>(i + 1) * kLegendLine - 4;

@@ -77,7 +77,7 @@ std::vector<std::string> differences(const io::Value& before, const io::Value& n
     if (old_value != nullptr && old_value->map() != nullptr && new_value != nullptr &&
         new_value->map() != nullptr) {
       for (const std::string& line : differences(*old_value, *new_value)) {
-        found.push_back(key + "." + line);
+        found.push_back(str(key, ".", line));
       }
       return;
     }
