@@ -177,7 +177,7 @@ size_t Matrix::bytes() const {
     for (const Tensor& tensor : {int8_->tiles, int8_->scales, int8_->sums, int8_->plain}) {
       add(tensor);
     }
-    bytes += int8_->pair_norms.size() * sizeof(int8_->pair_norms[0]);
+    if (int8_->pairs != nullptr) bytes += int8_->pairs->centres.size() * sizeof(uint16_t);
   }
   return bytes;
 }

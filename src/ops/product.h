@@ -33,8 +33,7 @@ class ProductInput {
            .weight = w_.int8(),
            .columns = columns,
            .finish = finish,
-           .scratch = workspace.take<uint8_t>(3 * std::min<int64_t>(x_.count(), cpu::kChunkRows) *
-                                              codes_->stride)});
+           .scratch = workspace.take<uint8_t>(2 * x_.count() * codes_->stride)});
     } else {
       w_.kernels().multiply_float({.x = x_.row(0),
                                    .x_stride = x_.stride(),

@@ -13,7 +13,7 @@ namespace {
 constexpr float kNone = -std::numeric_limits<float>::infinity();
 
 /// Columns whose logits are made at once, before they are looked at.
-constexpr int64_t kBlock = 512;
+constexpr int64_t kBlock = 256;
 static_assert(kBlock % cpu::kTile == 0);
 
 /// The best tokens of one row so far, and the sum of its exponentials.

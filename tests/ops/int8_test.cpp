@@ -9,7 +9,7 @@ using namespace cases;
 
 enum class Kind { trained, by_row, extreme, positive, pairs };
 
-/// Weights that reach each way of adding: groups of each size, the largest sums there are.
+/// Weights that reach each way of adding: clipped, signed, groups that fit 16 bits or do not.
 Weight weight_of(Kind kind, int64_t rows, int64_t columns, float input_scale, uint64_t seed) {
   Weight weight{.values = Tensor::empty({rows, columns}, DType::i8),
                 .scales = Tensor::empty({rows}, DType::f32),

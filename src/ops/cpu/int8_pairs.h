@@ -1,20 +1,8 @@
-// The product of codes by vpmaddubsw, which adds two products of an unsigned and a signed byte in
-// 16 bits and saturates, and by sums of such pairs in 16 bits: up to 16 products before they are
-// widened to 32. Exact for whatever codes and weights:
-//
-//   weights   w + 128, unsigned; the 128 · Σ code that is too much is known for each row
-//   codes     signed; two neighbours whose sum is beyond ±128, which could saturate, lose what is
-//   too
-//             much, and the rests are multiplied by themselves: few, for most codes are small
-//   groups    of 8, 4, 2 or 1 quads in 16 bits, modulo 2^16; exact while |Σ code · weight| < 2^15,
-//             which is certain where (norm of the codes) · (norm of the weights) is
-//             (Cauchy–Schwarz)
+// The product of codes by vpmaddubsw, which adds two products in 16 bits, and by sums of such pairs
+// in 16 bits (see PairSums in packed.h): up to 16 products before they are widened to 32.
 #pragma once
 
 #include <immintrin.h>
-
-#include <algorithm>
-#include <vector>
 
 #include "heddle/ops/cpu/finish.h"
 #include "heddle/ops/cpu/packed.h"
@@ -31,16 +19,23 @@ struct PairSumsBlock {
 };
 
 template <typename V>
+struct PairTile {
+  const int8_t* values;
+  const uint16_t* centres;  ///< null: the codes are not centred
+  int64_t quads;
+};
+
+template <typename V>
 inline __m256i load_bytes(const void* from) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(from));
 }
 
-/// Four bytes, for every column.
+/// Four codes of a row, for every column.
 template <typename V>
-inline __m256i repeat_four(const void* bytes) {
-  int32_t four;
-  __builtin_memcpy(&four, bytes, 4);
-  return _mm256_set1_epi32(four);
+inline __m256i repeat_quad(const uint8_t* codes) {
+  int32_t quad;
+  __builtin_memcpy(&quad, codes, 4);
+  return _mm256_set1_epi32(quad);
 }
 
 template <typename V>
@@ -48,44 +43,34 @@ inline __m256i widened(__m256i pairs) {
   return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
-/// What was taken off the codes of a quad: the codes, and −128 times what two neighbours lost.
-struct CodeRest {
-  int32_t quad;
-  int8_t codes[4];
-  int16_t centres[2];
-};
-
-/// A row as the kernel takes it.
-template <typename V>
-struct PairRow {
-  const int8_t* codes;     ///< [4 · quads]
-  const int32_t* centres;  ///< [quads / 8], [quads / 4], [quads / 2], [quads]: for groups of each
-                           ///< size two 16-bit numbers, −128 · Σ code of the even and odd pairs
-  int32_t norms[kNormSizes];  ///< as PackedInt8::pair_norms
-};
-
-/// Groups of G quads in 16 bits.
-template <typename V, int R, int G>
-inline __attribute__((always_inline)) void add_groups(const PairRow<V>* rows, const uint8_t* values,
-                                                      int64_t quads, int64_t centres_before,
+/// Groups of 8 quads in 16 bits, modulo 2^16.
+template <typename V, int R, bool kCentred>
+inline __attribute__((always_inline)) void add_groups(const uint8_t* codes, int64_t stride,
+                                                      const PairTile<V>& tile,
                                                       PairSumsBlock<V, R>& result) {
   PairSumsBlock<V, R> sums = result;  // in registers, as far as there are any
-  for (int64_t first = 0; first < quads; first += G) {
+  const int8_t* values = tile.values;
+  const uint16_t* centres = tile.centres;
+  for (int64_t quad = 0; quad < tile.quads; quad += 8) {
     __m256i pairs[R][2];
 #pragma GCC unroll 8
-    for (int q = 0; q < G; ++q) {
+    for (int q = 0; q < 8; ++q) {
       const __m256i low = load_bytes<V>(values + 64 * q);
       const __m256i high = load_bytes<V>(values + 64 * q + 32);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
-        const __m256i x = repeat_four<V>(rows[r].codes + 4 * (first + q));
-        if (q == 0) {
-          const __m256i centre = repeat_four<V>(rows[r].centres + centres_before + first / G);
-          pairs[r][0] = _mm256_add_epi16(_mm256_maddubs_epi16(low, x), centre);
-          pairs[r][1] = _mm256_add_epi16(_mm256_maddubs_epi16(high, x), centre);
+        const __m256i x = repeat_quad<V>(codes + r * stride + 4 * q);
+        const __m256i first = _mm256_maddubs_epi16(x, low);
+        const __m256i second = _mm256_maddubs_epi16(x, high);
+        if (q > 0) {
+          pairs[r][0] = _mm256_add_epi16(pairs[r][0], first);
+          pairs[r][1] = _mm256_add_epi16(pairs[r][1], second);
+        } else if (kCentred) {
+          pairs[r][0] = _mm256_add_epi16(first, load_bytes<V>(centres));
+          pairs[r][1] = _mm256_add_epi16(second, load_bytes<V>(centres + 16));
         } else {
-          pairs[r][0] = _mm256_add_epi16(pairs[r][0], _mm256_maddubs_epi16(low, x));
-          pairs[r][1] = _mm256_add_epi16(pairs[r][1], _mm256_maddubs_epi16(high, x));
+          pairs[r][0] = first;
+          pairs[r][1] = second;
         }
         HEDDLE_OPS_PIN(pairs[r][0]);
         HEDDLE_OPS_PIN(pairs[r][1]);
@@ -98,9 +83,93 @@ inline __attribute__((always_inline)) void add_groups(const PairRow<V>* rows, co
         HEDDLE_OPS_PIN(sums.at[r][i]);
       }
     }
-    values += 64 * G;
+    codes += 32;
+    values += 8 * 64;
+    if (kCentred) centres += 32;
   }
   result = sums;
+}
+
+/// Each pair is widened at once: exact for whatever codes.
+template <typename V, int R>
+inline __attribute__((always_inline)) void add_pairs(const uint8_t* codes, int64_t stride,
+                                                     const PairTile<V>& tile,
+                                                     PairSumsBlock<V, R>& result) {
+  PairSumsBlock<V, R> sums = result;
+  for (int64_t quad = 0; quad < tile.quads; ++quad) {
+    const __m256i low = load_bytes<V>(tile.values + 64 * quad);
+    const __m256i high = load_bytes<V>(tile.values + 64 * quad + 32);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const __m256i x = repeat_quad<V>(codes + r * stride + 4 * quad);
+      sums.at[r][0] = _mm256_add_epi32(sums.at[r][0], widened<V>(_mm256_maddubs_epi16(x, low)));
+      sums.at[r][1] = _mm256_add_epi32(sums.at[r][1], widened<V>(_mm256_maddubs_epi16(x, high)));
+      HEDDLE_OPS_PIN(sums.at[r][0]);
+      HEDDLE_OPS_PIN(sums.at[r][1]);
+    }
+  }
+  result = sums;
+}
+
+/// For weights that were not clipped: |code| · (± weight), of which no pair saturates; groups of
+/// kQuads in 16 bits. `codes` are signed, `sizes` their absolute values.
+template <typename V, int R, int kQuads>
+inline __attribute__((always_inline)) void add_signed(const uint8_t* codes, const uint8_t* sizes,
+                                                      int64_t stride, const PairTile<V>& tile,
+                                                      PairSumsBlock<V, R>& result) {
+  PairSumsBlock<V, R> sums = result;
+  const int8_t* values = tile.values;
+  for (int64_t quad = 0; quad < tile.quads; quad += kQuads) {
+    __m256i pairs[R][2];
+#pragma GCC unroll 8
+    for (int q = 0; q < kQuads; ++q) {
+      const __m256i low = load_bytes<V>(values + 64 * q);
+      const __m256i high = load_bytes<V>(values + 64 * q + 32);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const __m256i x = repeat_quad<V>(codes + r * stride + 4 * q);
+        const __m256i size = repeat_quad<V>(sizes + r * stride + 4 * q);
+        const __m256i first = _mm256_maddubs_epi16(size, _mm256_sign_epi8(low, x));
+        const __m256i second = _mm256_maddubs_epi16(size, _mm256_sign_epi8(high, x));
+        pairs[r][0] = q > 0 ? _mm256_add_epi16(pairs[r][0], first) : first;
+        pairs[r][1] = q > 0 ? _mm256_add_epi16(pairs[r][1], second) : second;
+        HEDDLE_OPS_PIN(pairs[r][0]);
+        HEDDLE_OPS_PIN(pairs[r][1]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      for (int i = 0; i < 2; ++i) {
+        sums.at[r][i] = _mm256_add_epi32(sums.at[r][i], widened<V>(pairs[r][i]));
+        HEDDLE_OPS_PIN(sums.at[r][i]);
+      }
+    }
+    codes += 4 * kQuads;
+    sizes += 4 * kQuads;
+    values += kQuads * 64;
+  }
+  result = sums;
+}
+
+/// Largest Σ code² over the lanes of each group of `group` quads, as PairSums::norm counts weights.
+template <typename V>
+inline int32_t norm_of_codes(const uint8_t* codes, int64_t quads, int group, int zero) {
+  const __m128i shift = _mm_set1_epi8(static_cast<char>(zero));
+  __m256i largest = _mm256_setzero_si256();
+  for (int64_t quad = 0; quad < quads; quad += group) {
+    __m256i sum = _mm256_setzero_si256();  // [quad][half]
+    for (int q = 0; q < group; q += 4) {
+      const __m128i bytes =
+          _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + 4 * (quad + q)));
+      const __m256i words = _mm256_cvtepi8_epi16(_mm_sub_epi8(bytes, shift));
+      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(words, words));
+    }
+    sum = _mm256_add_epi32(sum, _mm256_shuffle_epi32(sum, 0x4e));
+    sum = _mm256_add_epi32(sum, _mm256_permute4x64_epi64(sum, 0x4e));
+    largest = _mm256_max_epi32(largest, sum);
+  }
+  const int even = _mm256_extract_epi32(largest, 0), odd = _mm256_extract_epi32(largest, 1);
+  return even > odd ? even : odd;
 }
 
 /// Signed codes, and their sizes `distance` bytes behind.
@@ -115,201 +184,130 @@ inline void split_signs(const uint8_t* codes, int64_t count, int zero, uint8_t* 
   }
 }
 
-/// Takes off what is too much of the pairs in `codes` [32]: bit 2 i of `mask` stands for pair i.
-/// The rests of this row begin at number `begin`.
-inline void clip_pairs(int8_t* codes, uint32_t mask, int64_t quad, size_t begin,
-                       std::vector<CodeRest>& rests) {
-  for (; mask != 0; mask &= mask - 1) {
-    const int pair = __builtin_ctz(mask) / 2;
-    int8_t* two = codes + 2 * pair;
-    const int larger = (two[0] < 0 ? -two[0] : two[0]) >= (two[1] < 0 ? -two[1] : two[1]) ? 0 : 1;
-    const int sum = two[0] + two[1], taken = sum > 0 ? sum - 128 : sum + 128;
-    two[larger] = static_cast<int8_t>(two[larger] - taken);
-    if (rests.size() == begin || rests.back().quad != quad + pair / 2) {
-      rests.push_back({static_cast<int32_t>(quad + pair / 2), {0, 0, 0, 0}, {0, 0}});
-    }
-    rests.back().codes[2 * (pair % 2) + larger] = static_cast<int8_t>(taken);
-    rests.back().centres[pair % 2] = static_cast<int16_t>(-128 * taken);
-  }
-}
-
-/// Makes a row: `to` gets the codes, `centres` [15 / 8 · quads].
-template <typename V>
-inline PairRow<V> prepare_row(const uint8_t* from, int64_t quads, int zero, int8_t* to,
-                              int32_t* centres, std::vector<CodeRest>& rests) {
-  const __m256i shift = _mm256_set1_epi8(static_cast<char>(zero)), ones = _mm256_set1_epi8(1);
-  const size_t begin = rests.size();
-  int32_t* of[kNormSizes + 1] = {centres, centres + quads / 8, centres + 3 * quads / 8,
-                                 centres + 7 * quads / 8};
-  const __m256i kFours = _mm256_setr_epi32(0, 4, 0, 0, 0, 0, 0, 0);
-  const __m256i kTwos = _mm256_setr_epi32(0, 2, 4, 6, 0, 0, 0, 0);
-  __m256i norms[kNormSizes];
-  for (__m256i& norm : norms) norm = _mm256_setzero_si256();
-  const auto grow = [&norms](int size, __m256i sums) {
-    norms[size] = _mm256_max_epi32(norms[size], sums);
-  };
-  for (int64_t quad = 0; quad < quads; quad += 8) {
-    __m256i x = _mm256_sub_epi8(load_bytes<V>(from + 4 * quad), shift);
-    __m256i sums = _mm256_maddubs_epi16(ones, x);  // of two neighbours
-    const __m256i beyond = _mm256_cmpgt_epi16(_mm256_abs_epi16(sums), _mm256_set1_epi16(128));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 4 * quad), x);
-    if (const auto mask = static_cast<uint32_t>(_mm256_movemask_epi8(beyond)); mask != 0) {
-      clip_pairs(to + 4 * quad, mask & 0x55555555u, quad, begin, rests);
-      x = load_bytes<V>(to + 4 * quad);
-      sums = _mm256_maddubs_epi16(ones, x);
-    }
-    const __m256i one = _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_slli_epi16(sums, 7));
-    const __m256i two = _mm256_add_epi16(one, _mm256_shuffle_epi32(one, 0xb1));
-    const __m256i four = _mm256_add_epi16(two, _mm256_shuffle_epi32(two, 0x4e));
-    const __m256i eight = _mm256_add_epi16(four, _mm256_permute4x64_epi64(four, 0x4e));
-    const auto packed = [](__m256i words, __m256i places) {
-      return _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(words, places));
-    };
-    _mm_storeu_si32(of[0] + quad / 8, _mm256_castsi256_si128(eight));
-    _mm_storeu_si64(of[1] + quad / 4, packed(four, kFours));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(of[2] + quad / 2), packed(two, kTwos));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(of[3] + quad), one);
-
-    __m256i both[2];  // of two quads, then four: [quad][pair]
-    for (int half = 0; half < 2; ++half) {
-      const __m256i words = _mm256_cvtepi8_epi16(half == 0 ? _mm256_castsi256_si128(x)
-                                                           : _mm256_extracti128_si256(x, 1));
-      const __m256i squares = _mm256_madd_epi16(words, words);
-      both[half] = _mm256_add_epi32(squares, _mm256_shuffle_epi32(squares, 0x4e));
-      grow(2, both[half]);
-      both[half] = _mm256_add_epi32(both[half], _mm256_permute4x64_epi64(both[half], 0x4e));
-      grow(1, both[half]);
-    }
-    grow(0, _mm256_add_epi32(both[0], both[1]));
-  }
-  PairRow<V> row{to, centres, {}};
-  for (int size = 0; size < kNormSizes; ++size) {
-    alignas(32) int32_t lanes[8];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), norms[size]);
-    row.norms[size] = *std::max_element(lanes, lanes + 8);
-  }
-  return row;
-}
-
-/// One product on its way.
+/// One product on its way: rows in chunks that stay in the cache, all tiles for each.
 template <typename V>
 class PairProduct {
  public:
   explicit PairProduct(const Int8Product& p)
-      : p_(p), weight_(*p.weight), scales_(p.weight->scales.data<float>()) {}
+      : p_(p),
+        weight_(*p.weight),
+        pairs_(*p.weight->pairs),
+        codes_(p.codes),
+        distance_(p.rows * p.codes_stride),
+        tiles_(p.weight->tile(0)),
+        scales_(p.weight->scales.data<float>()) {
+    if (pairs_.clipped) return;
+    for (int64_t r = 0; r < p.rows; ++r) {
+      const int64_t at = r * p.codes_stride;
+      split_signs<V>(p.codes + at, 4 * weight_.quads, p.zero, p.scratch + at, distance_);
+    }
+    codes_ = p.scratch;
+  }
 
-  /// Rows in chunks, columns in panels of tiles, and both in parts that stay in the first-level
-  /// cache: a weight comes from memory once a chunk, a panel from the second-level cache once a
-  /// part.
   void run() {
-    const int64_t panel = std::max<int64_t>(1, kPanelBytes / (4 * weight_.quads * kTile)) * kTile;
-    for (int64_t first = 0; first < p_.rows; first += kChunkRows) {
-      const int64_t end = std::min(first + kChunkRows, p_.rows);
-      prepare(first, end);
-      for (int64_t n = p_.columns.first; n < p_.columns.end; n += panel) {
-        const Span columns{n, std::min(n + panel, p_.columns.end)};
-        for (int64_t r = first; r < end; r += kPartRows) {
-          multiply_part(r, std::min(r + kPartRows, end), first, columns);
+    for (int64_t first = 0; first < p_.rows; first += kChunk) {
+      const int64_t end = first + kChunk < p_.rows ? first + kChunk : p_.rows;
+      for (int64_t r = first; r < end; ++r) {
+        norms_[r - first] =
+            norm_of_codes<V>(p_.codes + r * p_.codes_stride, weight_.quads, pairs_.group, p_.zero);
+      }
+      for (int64_t n = p_.columns.first; n < p_.columns.end; n += kTile) {
+        int64_t r = first;
+        for (; r + 4 <= end; r += 4) block<4>(r, first, n);
+        if (r + 2 <= end) {
+          block<2>(r, first, n);
+          r += 2;
         }
+        if (r < end) block<1>(r, first, n);
       }
     }
   }
 
  private:
-  static constexpr int64_t kPanelBytes = 128 << 10, kPartRows = 16;
-
-  void multiply_part(int64_t begin, int64_t end, int64_t first, const Span& columns) {
-    for (int64_t n = columns.first; n < columns.end; n += kTile) {
-      int64_t r = begin;
-      for (; r + 4 <= end; r += 4) block<4>(r, first, n);
-      if (r + 2 <= end) {
-        block<2>(r, first, n);
-        r += 2;
-      }
-      if (r < end) block<1>(r, first, n);
-    }
-  }
-
-  void prepare(int64_t first, int64_t end) {
-    rests_.clear();
-    const int64_t stride = p_.codes_stride;
-    for (int64_t r = first; r < end; ++r) {
-      const int64_t i = r - first;
-      rest_begin_[i] = rests_.size();
-      auto* codes = reinterpret_cast<int8_t*>(p_.scratch + i * 3 * stride);
-      auto* centres = reinterpret_cast<int32_t*>(codes + stride);
-      rows_[i] =
-          prepare_row<V>(p_.codes + r * stride, weight_.quads, p_.zero, codes, centres, rests_);
-    }
-    rest_begin_[end - first] = rests_.size();
-  }
+  static constexpr int64_t kChunk = 64;
 
   template <int R>
   void block(int64_t row, int64_t first, int64_t n) {
-    const int64_t t = n / kTile, i = row - first;
-    const auto* values = reinterpret_cast<const uint8_t*>(weight_.tile(t));
+    const int64_t t = n / kTile;
+    int64_t norm = 0;
+    for (int r = 0; r < R; ++r) {
+      const int64_t its_norm = norms_[row + r - first];
+      norm = its_norm > norm ? its_norm : norm;
+    }
+    const bool fits = norm * pairs_.norm[static_cast<size_t>(t)] <= int64_t{32767} * 32767;
+    // Signed codes and centred groups are without their zero, others lose it here.
+    const __m256i zero = _mm256_set1_epi32(pairs_.clipped && !fits ? -p_.zero : 0);
     PairSumsBlock<V, R> sums;
-    for (int r = 0; r < R; ++r) sums.at[r][0] = sums.at[r][1] = _mm256_setzero_si256();
-    const int64_t quads = weight_.quads;
-    switch (largest_group<R>(i, t)) {
-      case 0:
-        add_groups<V, R, 8>(rows_ + i, values, quads, 0, sums);
-        break;
-      case 1:
-        add_groups<V, R, 4>(rows_ + i, values, quads, quads / 8, sums);
-        break;
-      case 2:
-        add_groups<V, R, 2>(rows_ + i, values, quads, 3 * quads / 8, sums);
-        break;
-      default:
-        add_groups<V, R, 1>(rows_ + i, values, quads, 7 * quads / 8, sums);
+    for (int i = 0; i < 2; ++i) {
+      const __m256i offset =
+          _mm256_mullo_epi32(load_bytes<V>(pairs_.sums.data() + n + 8 * i), zero);
+      for (int r = 0; r < R; ++r) sums.at[r][i] = offset;
     }
-    if (rest_begin_[i] != rest_begin_[i + R]) {
-      for (int r = 0; r < R; ++r) add_rests(i + r, values, sums.at[r]);
-    }
+    multiply<R>(row, t, fits, sums);
+    add_rests<R>(row, t, sums);
     const Lanes<V> scales = Lanes<V>::load(scales_ + n);
     with_finish<V>(p_.finish, n - p_.columns.first, p_.columns.end - n, [&](const auto& finish) {
       for (int r = 0; r < R; ++r) {
         const float step = p_.steps != nullptr ? p_.steps[row + r] : p_.step;
-        const Lanes<V> y = Lanes<V>::map([&](int h) { return _mm256_cvtepi32_ps(sums.at[r][h]); });
+        const Lanes<V> y = Lanes<V>::map([&](int i) { return _mm256_cvtepi32_ps(sums.at[r][i]); });
         finish.row(row + r, y * (scales * Lanes<V>::set(step)));
       }
     });
   }
 
-  /// 0, 1, 2: groups of 8, 4 or 2 quads are sure to fit 16 bits; 3: a single quad, which always
-  /// does.
   template <int R>
-  int largest_group(int64_t i, int64_t t) const {
-    for (int size = 0; size < kNormSizes; ++size) {
-      int64_t norm = 0;
-      for (int r = 0; r < R; ++r) norm = std::max<int64_t>(norm, rows_[i + r].norms[size]);
-      if (norm * weight_.pair_norms[static_cast<size_t>(t)][static_cast<size_t>(size)] <=
-          int64_t{32767} * 32767) {
-        return size;
+  __attribute__((always_inline)) void multiply(int64_t row, int64_t t, bool fits,
+                                               PairSumsBlock<V, R>& sums) {
+    const uint8_t* codes = codes_ + row * p_.codes_stride;
+    PairTile<V> tile{tiles_ + t * weight_.quads * 4 * kTile, nullptr, weight_.quads};
+    if (!pairs_.clipped) {
+      if (fits) {
+        add_signed<V, R, 4>(codes, codes + distance_, p_.codes_stride, tile, sums);
+      } else {
+        add_signed<V, R, 1>(codes, codes + distance_, p_.codes_stride, tile, sums);
       }
+    } else if (!fits) {
+      add_pairs<V, R>(codes, p_.codes_stride, tile, sums);
+    } else if (p_.zero == 0) {
+      add_groups<V, R, false>(codes, p_.codes_stride, tile, sums);
+    } else {
+      tile.centres = pairs_.centres.data() + t * (weight_.quads / 8) * 2 * kTile;
+      add_groups<V, R, true>(codes, p_.codes_stride, tile, sums);
     }
-    return kNormSizes;
   }
 
-  void add_rests(int64_t i, const uint8_t* values, __m256i (&sums)[2]) const {
-    for (size_t at = rest_begin_[i]; at < rest_begin_[i + 1]; ++at) {
-      const CodeRest& rest = rests_[at];
-      const __m256i x = repeat_four<V>(rest.codes), centre = repeat_four<V>(rest.centres);
-      for (int h = 0; h < 2; ++h) {
-        const __m256i pairs =
-            _mm256_maddubs_epi16(load_bytes<V>(values + 64 * rest.quad + 32 * h), x);
-        sums[h] = _mm256_add_epi32(sums[h], widened<V>(_mm256_add_epi16(pairs, centre)));
+  template <int R>
+  __attribute__((always_inline)) void add_rests(int64_t row, int64_t t,
+                                                PairSumsBlock<V, R>& sums) const {
+    const int32_t begin = pairs_.rest_offset[static_cast<size_t>(t)];
+    const int32_t end = pairs_.rest_offset[static_cast<size_t>(t) + 1];
+    if (begin == end) return;
+    for (int32_t i = begin; i < end; ++i) {
+      const PairSums::Rest rest = pairs_.rests[static_cast<size_t>(i)];
+      // The value in the lane of its column, as 16 bits beside zeros; the codes alike.
+      const __m256i low = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+      const __m256i column = _mm256_set1_epi32(rest.column);
+      const __m256i value = _mm256_set1_epi32(rest.value & 0xffff);
+      const __m256i first = _mm256_and_si256(_mm256_cmpeq_epi32(column, low), value);
+      const __m256i second = _mm256_and_si256(
+          _mm256_cmpeq_epi32(_mm256_sub_epi32(column, _mm256_set1_epi32(8)), low), value);
+      const uint8_t* codes = p_.codes + row * p_.codes_stride + rest.k;
+      for (int r = 0; r < R; ++r) {
+        const __m256i code = _mm256_set1_epi32((codes[r * p_.codes_stride] - p_.zero) & 0xffff);
+        sums.at[r][0] = _mm256_add_epi32(sums.at[r][0], _mm256_madd_epi16(code, first));
+        sums.at[r][1] = _mm256_add_epi32(sums.at[r][1], _mm256_madd_epi16(code, second));
       }
     }
   }
 
   const Int8Product& p_;
   const PackedInt8& weight_;
+  const PairSums& pairs_;
+  const uint8_t* codes_;
+  int64_t distance_;
+  const int8_t* tiles_;
   const float* scales_;
-  PairRow<V> rows_[kChunkRows];  // of the chunk
-  std::vector<CodeRest> rests_;  // of its rows, one after another
-  size_t rest_begin_[kChunkRows + 1];
+  int32_t norms_[kChunk];
 };
 
 template <typename V>

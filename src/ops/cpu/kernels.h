@@ -35,9 +35,6 @@ struct Span {
   int64_t first, end;
 };
 
-/// Rows that a product takes at once, to stay in the cache.
-inline constexpr int64_t kChunkRows = 64;
-
 struct Int8Product {
   const uint8_t* codes;  ///< [R, K]
   int64_t codes_stride;
@@ -48,7 +45,7 @@ struct Int8Product {
   const struct PackedInt8* weight;
   Span columns;
   Finish finish;
-  uint8_t* scratch;  ///< 3 · codes_stride bytes for each of kChunkRows rows, or fewer if there are
+  uint8_t* scratch;  ///< 2 · rows · codes_stride bytes
 };
 
 struct FloatProduct {

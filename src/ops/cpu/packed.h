@@ -1,7 +1,6 @@
 // Weights as the kernels read them.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -12,22 +11,41 @@
 
 namespace heddle::ops::cpu {
 
-/// Kernels that add products in 16 bits do so in groups of 8, 4 or 2 quads where norms allow.
-inline constexpr int kNormSizes = 3;
+/// What kernels need that add products in 16 bits (AVX2, where an instruction adds two products of
+/// codes 0 … 254 and weights, and saturates).
+///
+/// `clipped`: the tiles hold weights that were moved towards 0 until no two neighbours saturate;
+/// what was taken off lies in `rests`, to be added by hand. Where that would be much, the tiles are
+/// as they came and a slower kernel takes them. Sums of `group` quads are made modulo 2^16, which
+/// is exact while |Σ code · weight| < 2^15; that is certain where (norm of the codes) · (norm of
+/// the weights) of a group is.
+struct PairSums {
+  struct Rest {
+    int32_t column;  ///< of the tile
+    int32_t k;
+    int32_t value;
+  };
+  bool clipped;
+  int group;                         ///< quads: 8 when clipped, else 4
+  std::vector<int32_t> rest_offset;  ///< [tiles + 1]
+  std::vector<Rest> rests;
+  std::vector<int32_t> sums;  ///< [N rounded up to 16]: Σ_k of the clipped values
+  std::vector<int32_t> norm;  ///< [tiles]: largest Σ weight² over one group, lane and column
+  /// [tiles][quads / group][16][2]: −127 · Σ weight, modulo 2^16, which centres the sums of codes
+  /// with zero 127.
+  std::vector<uint16_t> centres;
+};
 
 /// Tile t holds rows 16 t … 16 t + 15 of a weight [N, K], zeros where there are none: byte
 /// [k / 4][n % 16][k % 4], so that four codes of a row, repeated, meet 16 columns in 64 bytes.
 struct PackedInt8 {
-  int64_t rows, columns;  ///< N, K
-  int64_t quads;          ///< K / 4, rounded up to a whole number of kGroup
-  Tensor tiles;           ///< i8 [N / 16][quads][16][4]
-  Tensor scales;          ///< f32 [N rounded up to 16]
-  Tensor sums;            ///< i32 [N rounded up to 16]: Σ_k value
-  Tensor plain;           ///< i8 [N, K] as it came, for tables; else undefined
-  /// For kernels that add products in 16 bits (AVX2): the tiles hold value + 128, and for each tile
-  /// and size of group there is the largest Σ value² over one group, of the even or odd pairs of
-  /// its quads, of a column. Else empty.
-  std::vector<std::array<int32_t, kNormSizes>> pair_norms;
+  int64_t rows, columns;            ///< N, K
+  int64_t quads;                    ///< K / 4, rounded up to a whole number of kGroup
+  Tensor tiles;                     ///< i8 [N / 16][quads][16][4]
+  Tensor scales;                    ///< f32 [N rounded up to 16]
+  Tensor sums;                      ///< i32 [N rounded up to 16]: Σ_k value
+  Tensor plain;                     ///< i8 [N, K] as it came, for tables; else undefined
+  std::unique_ptr<PairSums> pairs;  ///< for kernels that add products in 16 bits; else null
 
   static constexpr int64_t kGroup = 8;  ///< quads that a kernel may take at once
   int64_t tile_count() const { return (rows + kTile - 1) / kTile; }
@@ -47,7 +65,7 @@ struct PackedFloat {
 };
 
 /// From values i8 [N, K] and one scale a row. `keep` keeps `values` as the plain rows; `pairs`
-/// asks for what sums in 16 bits need.
+/// makes PairSums.
 std::shared_ptr<const PackedInt8> pack_int8(const Tensor& values, std::span<const float> scales,
                                             bool keep, bool pairs);
 

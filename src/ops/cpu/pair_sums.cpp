@@ -2,62 +2,149 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
+#include <optional>
+#include <utility>
+#include <vector>
 
 namespace heddle::ops::cpu {
 
 namespace {
 
-/// A quad of a tile is 64 bytes: so many pairs of neighbours, two a column.
-constexpr int kLanes = 2 * kTile;
-constexpr int64_t kQuadBytes = 4 * kTile;
+/// Two products of codes up to 254 fit 16 bits while weights of one sign sum up to no more.
+constexpr int kPairLimit = 32767 / 254;
 
-using Squares = std::array<int32_t, kLanes>;
+/// Clip where no more than this share of the quads has a rest: each costs a product by hand.
+constexpr double kMostRests = 0.01;
 
-/// Σ value² of each pair. The loop is made for the compiler to widen.
-Squares squares_of(const int8_t* quad) {
-  std::array<int16_t, kLanes> words;
-  std::memcpy(words.data(), quad, sizeof words);
-  Squares squares{};
-  for (size_t i = 0; i < kLanes; ++i) {
-    const int16_t first = static_cast<int16_t>(static_cast<int16_t>(words[i] << 8) >> 8);
-    const int16_t second = static_cast<int16_t>(words[i] >> 8);
-    squares[i] = first * first + second * second;
-  }
-  return squares;
+/// What two neighbours lose, the larger one first.
+int excess(int a, int b) {
+  const bool same_sign = (a > 0) == (b > 0);
+  const int size = same_sign ? std::abs(a + b) : std::max(std::abs(a), std::abs(b));
+  return std::max(0, size - kPairLimit);
 }
 
-std::array<int32_t, kNormSizes> norms_of(const int8_t* tile, int64_t quads) {
-  std::array<int32_t, kNormSizes> norms{};
-  for (int64_t first = 0; first < quads; first += PackedInt8::kGroup) {
-    Squares groups[PackedInt8::kGroup];
-    for (int64_t q = 0; q < PackedInt8::kGroup; ++q) {
-      groups[q] = squares_of(tile + (first + q) * kQuadBytes);
-    }
-    // Groups of 2, then 4 and 8, each made of two of the size before.
-    int64_t count = PackedInt8::kGroup;
-    for (size_t size = kNormSizes; size > 0; --size) {
-      count /= 2;
-      for (int64_t g = 0; g < count; ++g) {
-        for (size_t i = 0; i < kLanes; ++i) groups[g][i] = groups[2 * g][i] + groups[2 * g + 1][i];
-        norms[size - 1] =
-            std::max(norms[size - 1], *std::max_element(groups[g].begin(), groups[g].end()));
-      }
+/// A quad of a tile is 64 bytes: so many pairs of neighbours, two a column.
+constexpr int kLanes = 2 * kTile;
+using Lanes = std::array<int16_t, kLanes>;
+
+/// The pairs of a quad. Loops over them are made for the compiler to widen.
+struct Pairs {
+  explicit Pairs(const int8_t* quad) {
+    Lanes words;
+    std::memcpy(words.data(), quad, sizeof words);
+    for (size_t i = 0; i < kLanes; ++i) {
+      first[i] = static_cast<int16_t>(static_cast<int16_t>(words[i] << 8) >> 8);
+      second[i] = static_cast<int16_t>(words[i] >> 8);
     }
   }
-  return norms;
+  Lanes first, second;
+};
+
+/// Neighbours of different signs have none: neither is beyond the limit alone.
+bool has_excess(const int8_t* quad) {
+  static_assert(kPairLimit >= 128);
+  const Pairs pairs(quad);
+  int16_t largest = 0;
+  for (size_t i = 0; i < kLanes; ++i) {
+    const auto sum = static_cast<int16_t>(pairs.first[i] + pairs.second[i]);
+    largest = std::max(largest, std::max(sum, static_cast<int16_t>(-sum)));
+  }
+  return largest > kPairLimit;
+}
+
+int8_t* quad_of(PackedInt8& packed, int64_t t, int64_t quad) {
+  return packed.tiles.data<int8_t>() + (t * packed.quads + quad) * 4 * kTile;
+}
+
+/// Where pairs saturate.
+struct Place {
+  int64_t tile, quad;
+  int lane;
+};
+
+/// All places in their order; nothing when there are more than `most`.
+std::optional<std::vector<Place>> find_excess(PackedInt8& packed, size_t most) {
+  std::vector<Place> places;
+  for (int64_t t = 0; t < packed.tile_count(); ++t) {
+    for (int64_t quad = 0; quad < packed.quads; ++quad) {
+      const int8_t* pair = quad_of(packed, t, quad);
+      if (!has_excess(pair)) continue;
+      for (int lane = 0; lane < kLanes; ++lane, pair += 2) {
+        if (excess(pair[0], pair[1]) > 0) places.push_back({t, quad, lane});
+      }
+      if (places.size() > most) return std::nullopt;
+    }
+  }
+  return places;
+}
+
+void clip(PackedInt8& packed, const std::vector<Place>& places, PairSums& pairs) {
+  int64_t done = 0;  // tiles whose rests are all there
+  const auto finish = [&](int64_t tiles) {
+    for (; done < tiles; ++done) {
+      pairs.rest_offset.push_back(static_cast<int32_t>(pairs.rests.size()));
+    }
+  };
+  for (const auto& [t, quad, lane] : places) {
+    finish(t + 1);
+    int8_t* pair = quad_of(packed, t, quad) + 2 * lane;
+    const auto k = static_cast<int32_t>(4 * quad + 2 * (lane % 2));
+    while (const int size = excess(pair[0], pair[1])) {
+      const int i = std::abs(pair[0]) >= std::abs(pair[1]) ? 0 : 1;
+      const int taken = std::min(size, std::abs(int{pair[i]})) * (pair[i] > 0 ? 1 : -1);
+      pair[i] = static_cast<int8_t>(pair[i] - taken);
+      pairs.rests.push_back({lane / 2, k + i, taken});
+    }
+  }
+  finish(packed.tile_count() + 1);
+}
+
+void add_norms_and_centres(PackedInt8& packed, PairSums& pairs) {
+  const auto tiles = static_cast<size_t>(packed.tile_count());
+  pairs.sums.assign(tiles * kTile, 0);
+  pairs.centres.resize(tiles * static_cast<size_t>(packed.quads / pairs.group) * kLanes);
+  auto centre = pairs.centres.begin();
+  for (size_t t = 0; t < tiles; ++t) {
+    int32_t norm = 0;
+    for (int64_t first = 0; first < packed.quads; first += pairs.group) {
+      Lanes sums{};
+      std::array<uint32_t, kLanes> squares{};
+      for (int64_t quad = first; quad < first + pairs.group; ++quad) {
+        const Pairs two(quad_of(packed, static_cast<int64_t>(t), quad));
+        for (size_t i = 0; i < kLanes; ++i) {
+          sums[i] = static_cast<int16_t>(sums[i] + two.first[i] + two.second[i]);
+          const auto square =
+              static_cast<uint16_t>(two.first[i] * two.first[i] + two.second[i] * two.second[i]);
+          squares[i] += square;  // at most 2 · 128²
+        }
+      }
+      for (size_t i = 0; i < kLanes; ++i) {
+        pairs.sums[t * kTile + i / 2] += sums[i];
+        *centre++ = static_cast<uint16_t>(-127 * sums[i]);
+      }
+      for (const uint32_t square : squares) norm = std::max(norm, static_cast<int32_t>(square));
+    }
+    pairs.norm.push_back(norm);
+  }
 }
 
 }  // namespace
 
-void prepare_pair_sums(PackedInt8& packed) {
-  packed.pair_norms.resize(static_cast<size_t>(packed.tile_count()));
-  for (int64_t t = 0; t < packed.tile_count(); ++t) {
-    packed.pair_norms[static_cast<size_t>(t)] = norms_of(packed.tile(t), packed.quads);
+void add_pair_sums(PackedInt8& packed) {
+  auto pairs = std::make_unique<PairSums>();
+  const double all = static_cast<double>(packed.tile_count() * kTile * packed.quads);
+  const auto places = find_excess(packed, static_cast<size_t>(kMostRests * all));
+  pairs->clipped = places.has_value();
+  pairs->group = pairs->clipped ? 8 : 4;
+  if (pairs->clipped) {
+    clip(packed, *places, *pairs);
+  } else {
+    pairs->rest_offset.assign(static_cast<size_t>(packed.tile_count()) + 1, 0);
   }
-  auto* bytes = reinterpret_cast<uint8_t*>(packed.tiles.data<int8_t>());
-  const int64_t count = packed.tiles.elements();
-  for (int64_t i = 0; i < count; ++i) bytes[i] ^= 0x80;
+  add_norms_and_centres(packed, *pairs);
+  packed.pairs = std::move(pairs);
 }
 
 }  // namespace heddle::ops::cpu
