@@ -18,6 +18,7 @@
 #include "heddle/io/json.h"
 #include "heddle/io/paths.h"
 #include "heddle/model/formats/formats.h"
+#include "heddle/tensor/cuda.h"
 #include "heddle/text/tokenizer.h"
 #include "heddle/train/checkpoint.h"
 #include "heddle/train/progress.h"
@@ -62,8 +63,24 @@ data::TokenCache open_texts(const io::Field& config, const std::string& side,
   return cache;
 }
 
-int64_t parameters_of(std::span<const train::Slot> slots) {
-  return train::bytes_of(slots) / static_cast<int64_t>(sizeof(float));
+Device device_of(const io::Field& config) {
+  const std::string name = config["device"].text();
+  HEDDLE_CHECK(name == "auto" || name == "cpu" || name == "cuda", "device: found '", name,
+               "'; expected cpu, cuda or auto");
+  const bool gpu = cuda::device_count() > 0;
+  HEDDLE_CHECK(name != "cuda" || gpu, "device: found cuda, but ",
+               cuda::is_built() ? "there is no GPU here" : "this build has no CUDA",
+               "; expected cpu or auto");
+  return {gpu && name != "cpu" ? DeviceType::cuda : DeviceType::cpu, 0};
+}
+
+/// Operations a second that the device has at most, as its maker says for dense bf16, or as
+/// measured on the CPU; 0: not known.
+double peak_flops_of(Device device, int threads) {
+  if (device.type == DeviceType::cpu) return sgemm_rate(threads).value_or(0);
+  const int capability = cuda::compute_capability(device.index);
+  if (capability == 90) return 989e12;
+  return capability == 80 ? 312e12 : 0;
 }
 
 /// What a resumed run must have in common with its checkpoint, beside the settings.
@@ -142,8 +159,12 @@ void run_training(const io::Value& values) {
   refuse_old_checkpoints(config);
   const int threads = threads_of(config);
   ThreadPool pool(threads);
-  train::TranslationModel model(starting_model(config), pool);
-  say(str("model: ", parameters_of(model.slots()), " parameters, ", threads, " threads"));
+  const Device device = device_of(config);
+  const bool on_gpu = device.type == DeviceType::cuda;
+  const auto made = train::make_translation_model(starting_model(config), device, pool);
+  train::TranslationModel& model = *made;
+  say(str("model: ", model.parameters(), " parameters, ",
+          on_gpu ? cuda::device_name(device.index) : str(threads, " threads")));
   train::set_ends(model.config(), settings.packing);
 
   uint64_t key = 0, validation_key = 0;
@@ -157,8 +178,8 @@ void run_training(const io::Value& values) {
   }
   const int64_t workers = config["workers"].integer(0, 1024);
   settings.loss.workers = workers > 0 ? static_cast<int>(workers) : threads;
-  settings.fixed = fixed_of(model, key, settings.loss.workers);
-  settings.peak_flops = sgemm_rate(threads).value_or(0);
+  settings.fixed = fixed_of(model, key, on_gpu ? 0 : settings.loss.workers);
+  settings.peak_flops = peak_flops_of(device, threads);
   io::write_file(io::join_path(settings.output_dir, "train_config.json"),
                  io::to_json(values, 2) + "\n");
 

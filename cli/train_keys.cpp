@@ -176,6 +176,7 @@ const std::vector<TrainKey>& train_keys() {
       {"early_stopping_patience", integer, "0", "validations without a gain; 0: no such end"},
       {"resume_from_checkpoint", text, "auto", "auto: from the newest in output_dir; no: refuse"},
       {"report_to", text, "tensorboard", "tensorboard: events in output_dir/runs; none"},
+      {"device", text, "auto", "cpu, in f32; cuda, in bf16 with f32 masters; auto: cuda if there"},
       {"threads", integer, "0", "0: one a processor"},
       {"workers", integer, "0", "parts a batch is summed in; 0: as many as threads"},
   };

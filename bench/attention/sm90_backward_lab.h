@@ -54,7 +54,9 @@ struct Backward {
     const sm90::BackwardScratchSizes sizes = sm90::backward_scratch(launch);
     sums = std::make_unique<Memory>(sizes.d_q_sum * 4, 0xff);
     terms = std::make_unique<Memory>(sizes.row_terms * 4, 0xff);
-    turns = std::make_unique<Memory>(sizes.turns * 2, 0xff);
+    const int64_t lists = int64_t{plan.columns.batches} * plan.columns.heads * launch.by_key.tiles;
+    turns = std::make_unique<Memory>(lists * ((rows - 1) / launch.by_key.rows + 1) * 2, 0xff);
+    LAB_CHECK(heddle::cuda::launch_turns(plan.columns, plan.bits, turns->as<uint16_t>(), nullptr));
     served = std::make_unique<Memory>(sizes.served * 4, 0xff);
   }
   /// `section` 0: as the library has it.

@@ -24,7 +24,7 @@ class Part {
   /// `first`: nothing had reached the gradient before this operation.
   Part(Tape& tape, const ops::Rows& rows, bool first) : tape_(tape), rows_(rows), adds_(!first) {
     const int64_t floats = rows.count() * rows.width();
-    to_ = adds_ ? ops::PlainRows{tape.take_floats(floats), rows.width()} : tape.gradient(rows);
+    to_ = adds_ ? ops::PlainRows{tape.take_elements(floats), rows.width()} : tape.gradient(rows);
   }
   ~Part() {
     if (!adds_) return;

@@ -68,7 +68,7 @@ void norm(Tape& tape, const ops::Rows& x, const ops::Rows* residual, const Norm&
       t.contribute(input, run);
     } else {
       const int64_t floats = input.count() * input.width();
-      float* part = t.take_floats(floats);
+      float* part = t.take_elements(floats);
       run({part, input.width()});
       t.give_back(part, floats);
     }

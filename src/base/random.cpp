@@ -3,20 +3,14 @@
 #include <cmath>
 #include <numbers>
 
+#include "heddle/base/philox.h"
+
 namespace heddle {
 
 std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
-  constexpr int kRounds = 10;
-  for (int round = 0; round < kRounds; ++round) {
-    const uint64_t a = uint64_t{0xD2511F53u} * counter[0];
-    const uint64_t b = uint64_t{0xCD9E8D57u} * counter[2];
-    counter = {static_cast<uint32_t>(b >> 32) ^ counter[1] ^ key[0], static_cast<uint32_t>(b),
-               static_cast<uint32_t>(a >> 32) ^ counter[3] ^ key[1], static_cast<uint32_t>(a)};
-    // Weyl sequence: the sums wrap on purpose.
-    key[0] = static_cast<uint32_t>(uint64_t{key[0]} + 0x9E3779B9u);
-    key[1] = static_cast<uint32_t>(uint64_t{key[1]} + 0xBB67AE85u);
-  }
-  return counter;
+  const auto& [c0, c1, c2, c3] = counter;
+  const PhiloxWords words = philox_rounds({{c0, c1, c2, c3}}, key[0], key[1]);
+  return {words.word[0], words.word[1], words.word[2], words.word[3]};
 }
 
 uint32_t Random::next() {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "heddle/data/token_pairs.h"
@@ -34,6 +35,7 @@ struct PackedBatch {
   std::vector<int32_t> labels;          ///< [Tt]: t0, t1, …, target_end
   std::vector<float> weights;           ///< [Tt], or empty: 1 each
   std::vector<uint64_t> pairs;          ///< [S], their numbers in the data
+  std::shared_ptr<void> prepared{};     ///< what is trained may keep what it made of it here
 
   int64_t sentences() const { return static_cast<int64_t>(pairs.size()); }
 };

@@ -113,9 +113,25 @@ void DeviceMask::import(const cuda::StartendColumns& from) {
 }
 
 const cuda::TileBits& DeviceMask::tiles(cuda::TileAxis axis, TileShape shape) {
+  return plan(axis, shape).bits;
+}
+
+const uint16_t* DeviceMask::turns(TileShape shape) {
+  Plan& by_key = plan(cuda::TileAxis::key, shape);
+  if (!by_key.turns.defined()) {
+    const int64_t lists = int64_t{columns_.batches} * columns_.heads * by_key.bits.tiles;
+    const int64_t query_tiles = (int64_t{columns_.query_length} - 1) / shape.rows + 1;
+    by_key.turns = Tensor::empty({(lists * query_tiles + 1) / 2}, DType::i32, context_->memory());
+    HEDDLE_CUDA_CHECK(cuda::launch_turns(
+        columns_, by_key.bits, static_cast<uint16_t*>(by_key.turns.raw()), context_->stream()));
+  }
+  return static_cast<const uint16_t*>(by_key.turns.raw());
+}
+
+DeviceMask::Plan& DeviceMask::plan(cuda::TileAxis axis, TileShape shape) {
   for (const auto& plan : plans_) {
     if (plan->axis == axis && plan->bits.rows == shape.rows && plan->bits.keys == shape.keys) {
-      return plan->bits;
+      return *plan;
     }
   }
   const TilePlan wanted{axis, shape};
@@ -125,13 +141,19 @@ const cuda::TileBits& DeviceMask::tiles(cuda::TileAxis axis, TileShape shape) {
   plan->memory = Tensor::empty({size}, DType::i32, context_->memory());
   plan->bits = place(columns_, wanted, plan->memory.data<int32_t>());
   HEDDLE_CUDA_CHECK(cuda::launch_plan(columns_, axis, plan->bits, context_->stream()));
+  if (!skips_) {
+    HEDDLE_CUDA_CHECK(cuda::launch_show_all(columns_, axis, plan->bits, context_->stream()));
+  }
   plans_.push_back(std::move(plan));
-  return plans_.back()->bits;
+  return *plans_.back();
 }
 
 int64_t DeviceMask::bytes() const {
   int64_t bytes = bounds_.defined() ? bounds_.elements() * 4 : 0;
-  for (const auto& plan : plans_) bytes += plan_size(columns_, plan->bits) * 4;
+  for (const auto& plan : plans_) {
+    bytes += plan_size(columns_, plan->bits) * 4;
+    if (plan->turns.defined()) bytes += plan->turns.elements() * 4;
+  }
   return bytes;
 }
 

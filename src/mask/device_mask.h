@@ -47,6 +47,13 @@ class DeviceMask {
   /// The live tiles of one axis. Built when first asked for, on the context's stream, and kept.
   const cuda::TileBits& tiles(cuda::TileAxis axis, TileShape shape);
 
+  /// The order of additions from many key tiles to one query tile: see cuda::launch_turns. Made and
+  /// kept like tiles.
+  const uint16_t* turns(TileShape shape);
+
+  /// Plans that are asked for from now on skip no tile: the same results, to be tested.
+  void skip_nothing() { skips_ = false; }
+
   int64_t bytes() const;  ///< GPU memory of the bounds and all plans so far
 
  private:
@@ -54,11 +61,14 @@ class DeviceMask {
     cuda::TileAxis axis;
     cuda::TileBits bits;
     Tensor memory;
+    Tensor turns{};
   };
+  Plan& plan(cuda::TileAxis axis, TileShape shape);
 
   cuda::Context* context_;
   Tensor bounds_;  // i32 [batches, heads, key_length, 4], or undefined when the caller's
   cuda::DeviceColumns columns_;
+  bool skips_ = true;
   std::vector<std::unique_ptr<Plan>> plans_;
 };
 

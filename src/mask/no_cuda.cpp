@@ -20,6 +20,7 @@ DeviceMask::DeviceMask(const cuda::DeviceColumns& columns, std::span<const TileP
 int64_t DeviceMask::memory_size(const cuda::DeviceColumns&, std::span<const TilePlan>) { return 0; }
 void DeviceMask::import(const cuda::StartendColumns&) {}
 const cuda::TileBits& DeviceMask::tiles(cuda::TileAxis, TileShape) { return plans_.back()->bits; }
+const uint16_t* DeviceMask::turns(TileShape) { return nullptr; }
 int64_t DeviceMask::bytes() const { return 0; }
 
 }  // namespace heddle

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "heddle/model/pass.h"
@@ -15,7 +16,7 @@
 
 namespace heddle::model {
 
-/// Tokens side by side, with what they see of each other.
+/// Tokens side by side, with what they see of each other; in the memory of the pass's device.
 struct PackedRows {
   std::span<const int32_t> tokens;     ///< [R], −1: the zero vector
   std::span<const int32_t> positions;  ///< [R]
@@ -42,21 +43,58 @@ struct DecoderRows {
 };
 
 /// Where a decoder layer finds its past and its source.
-class DecoderMemory {
+template <typename P>
+class DecoderMemoryOf {
  public:
-  virtual ~DecoderMemory() = default;
+  virtual ~DecoderMemoryOf() = default;
   virtual LayerPast past(int64_t layer) = 0;
-  virtual Keys source(Pass& pass, int64_t layer) = 0;
+  virtual KeysOf<typename P::Rows> source(P& pass, int64_t layer) = 0;
 };
+using DecoderMemory = DecoderMemoryOf<Pass>;
+
+// P is a Pass of the host or of a GPU (cuda/pass.h): one definition of the layers for both, in
+// layers_of_pass.h.
 
 /// x [R, D] = the encoder's output.
-void run_encoder(Pass& pass, const PackedRows& rows, ops::Rows& x);
+template <typename P>
+void run_encoder(P& pass, const PackedRows& rows, typename P::Rows& x);
 
 /// x [R, D] = the decoder's output, which the output projection reads.
-void run_decoder(Pass& pass, const DecoderRows& rows, DecoderMemory& memory, ops::Rows& x);
+template <typename P>
+void run_decoder(P& pass, const DecoderRows& rows, DecoderMemoryOf<P>& memory, typename P::Rows& x);
 
 /// Keys and values of a decoder layer's cross-attention, [T, 2K · E], from the encoder's output.
-void project_source(Pass& pass, const DecoderLayer& layer, ops::Rows& encoded, ops::Rows& y);
+template <typename P>
+void project_source(P& pass, const DecoderLayer& layer, typename P::Rows& encoded,
+                    typename P::Rows& y) {
+  pass.linear(encoded, layer.cross.keys_values, {}, y);
+}
+
+/// The source as the encoder left it, packed like the decoder's rows; no past.
+template <typename P>
+class PackedMemory : public DecoderMemoryOf<P> {
+ public:
+  using Rows = typename P::Rows;
+  explicit PackedMemory(Rows& encoded) : encoded_(encoded) {}
+  LayerPast past(int64_t) override { return {}; }
+  KeysOf<Rows> source(P& pass, int64_t layer) override {
+    const DecoderLayer& weights = pass.weights().decoder[static_cast<size_t>(layer)];
+    both_.emplace(pass.rows(encoded_.count(), weights.cross.keys_values.width));
+    project_source(pass, weights, encoded_, *both_);
+    const int64_t half = both_->width() / 2;
+    return {.keys = both_->row(0),
+            .values = both_->row(0) + half,
+            .tokens = both_->count(),
+            .stride = both_->stride(),
+            .rows = &*both_,
+            .first_key = 0,
+            .first_value = half};
+  }
+
+ private:
+  Rows& encoded_;
+  std::optional<Rows> both_;  // keys | values of the layer asked for last
+};
 
 /// Appends row r of `from` [R, K · E] to a pool of keys or values at row at[r].
 void store_rows(const ops::Rows& from, std::span<const int32_t> at, DType dtype, void* pool);

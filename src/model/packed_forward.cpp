@@ -75,20 +75,6 @@ void check_pairs(const PackedPair& pairs, const TransformerConfig& config) {
   }
 }
 
-Keys PackedMemory::source(Pass& pass, int64_t layer) {
-  const DecoderLayer& weights = pass.weights().decoder[static_cast<size_t>(layer)];
-  both_.emplace(pass.rows(encoded_.count(), weights.cross.keys_values.width));
-  project_source(pass, weights, encoded_, *both_);
-  const int64_t half = both_->width() / 2;
-  return {.keys = both_->row(0),
-          .values = both_->row(0) + half,
-          .tokens = both_->count(),
-          .stride = both_->stride(),
-          .rows = &*both_,
-          .first_key = 0,
-          .first_value = half};
-}
-
 PackedForward::PackedForward(const PackedPair& pairs, int64_t width, ops::Workspace& workspace,
                              bool skips)
     : pairs_(pairs),

@@ -37,18 +37,6 @@ void check_length(const char* what, int64_t length, const TransformerConfig& con
 /// Throws unless the pairs fit together and the model.
 void check_pairs(const PackedPair& pairs, const TransformerConfig& config);
 
-/// The source as the encoder left it, packed like the decoder's rows; no past.
-class PackedMemory : public DecoderMemory {
- public:
-  explicit PackedMemory(ops::Rows& encoded) : encoded_(encoded) {}
-  LayerPast past(int64_t) override { return {}; }
-  Keys source(Pass& pass, int64_t layer) override;
-
- private:
-  ops::Rows& encoded_;
-  std::optional<ops::Rows> both_;  // keys | values of the layer asked for last
-};
-
 /// Masks and places of checked pairs, at least one token on either side; lives until a tape's way
 /// back has been gone.
 class PackedForward {
@@ -74,7 +62,7 @@ class PackedForward {
   DecoderRows targets_;
   int64_t width_;
   std::optional<ops::Rows> encoded_;
-  std::optional<PackedMemory> memory_;
+  std::optional<PackedMemory<Pass>> memory_;
 };
 
 }  // namespace heddle::model

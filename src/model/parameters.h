@@ -72,6 +72,7 @@ Tensor to_f32(const Parameter& parameter);
 struct ParameterShape {
   std::string name;
   Shape shape;
+  DType dtype = DType::f32;  ///< when it is trained
 };
 
 /// All parameters of a model of this config, in a fixed order.

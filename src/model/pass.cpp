@@ -36,8 +36,9 @@ void Pass::linear(ops::Rows& x, const Projection& projection, const After& after
   y.changed();
 }
 
-void Pass::norm(const ops::Rows& x, const ops::Rows* residual, const NormWeights& norm,
-                const ops::Next& next, ops::Rows& y) {
+void Pass::norm(ops::Rows& x, const ops::Rows* residual, const NormWeights& norm,
+                const ops::Next& next, ops::Rows& y, bool drops) {
+  if (drops) drop(x);
   if (tape_ != nullptr) return record_norm(x, residual, norm, y);
   const ops::Norm weights{.weight = norm.weight.data(),
                           .bias = norm.bias.empty() ? nullptr : norm.bias.data(),
@@ -49,7 +50,8 @@ void Pass::norm(const ops::Rows& x, const ops::Rows* residual, const NormWeights
   }
 }
 
-void Pass::add(const ops::Rows& y, ops::Rows& x) {
+void Pass::add(ops::Rows& y, ops::Rows& x, bool drops) {
+  if (drops) drop(y);
   if (tape_ != nullptr) return autograd::add(*tape_, y, x);
   for (int64_t r = 0; r < x.count(); ++r) {
     float* to = x.row(r);

@@ -21,6 +21,10 @@
 #include "heddle/ops/rows.h"
 #include "heddle/ops/workspace.h"
 
+namespace heddle {
+class DeviceMask;
+}
+
 namespace heddle::model {
 
 /// Which keys each row sees: what a mask says, or the row view of one, ranges of keys. The mask has
@@ -29,11 +33,13 @@ struct Visible {
   std::span<const int32_t> begin{}, length{};  ///< [R]: row r sees [begin, begin + length)
   const ColumnMask* mask = nullptr;            ///< R × keys; used when given
   const MaskPlan* plan = nullptr;
+  DeviceMask* device_mask = nullptr;  ///< the mask on a GPU, for a pass there
   std::string_view implementation{};  ///< of attention under the mask; empty: any
 };
 
 /// Keys and values of `tokens` tokens; token t's lie t · stride elements behind the first, [K, E].
-struct Keys {
+template <typename Rows>
+struct KeysOf {
   const void* keys = nullptr;
   const void* values = nullptr;
   int64_t tokens = 0;
@@ -41,9 +47,10 @@ struct Keys {
   DType dtype = DType::f32;
 
   /// On a tape: the rows that they are columns of, from these on.
-  ops::Rows* rows = nullptr;
+  Rows* rows = nullptr;
   int64_t first_key = 0, first_value = 0;
 };
+using Keys = KeysOf<ops::Rows>;
 
 /// What a run that trains has beside weights and workspace. Values and gradients of parameters are
 /// numbered as in parameters_of.
@@ -63,6 +70,9 @@ struct Training {
 
 class Pass {
  public:
+  using Rows = ops::Rows;
+  static constexpr bool kHasPast = true;  ///< decoding, a step at a time
+
   Pass(const Weights& weights, ops::Workspace& workspace, const Training* training = nullptr)
       : weights_(weights),
         workspace_(workspace),
@@ -98,12 +108,12 @@ class Pass {
   };
   void linear(ops::Rows& x, const Projection& projection, const After& after, ops::Rows& y);
 
-  /// y = norm(x + residual); y may be either.
-  void norm(const ops::Rows& x, const ops::Rows* residual, const NormWeights& norm,
-            const ops::Next& next, ops::Rows& y);
+  /// y = norm(x + residual), of drop(x) where `drops` says so; y may be either.
+  void norm(ops::Rows& x, const ops::Rows* residual, const NormWeights& norm, const ops::Next& next,
+            ops::Rows& y, bool drops = false);
 
-  /// x += y.
-  void add(const ops::Rows& y, ops::Rows& x);
+  /// x += y, or drop(y).
+  void add(ops::Rows& y, ops::Rows& x, bool drops = false);
 
   /// y = x; on a tape both are then the same rows.
   void copy(const ops::Rows& x, ops::Rows& y);
@@ -118,6 +128,11 @@ class Pass {
   /// Turns the first `heads` heads of x by their positions.
   void turn(const RotaryTable& rotary, std::span<const int32_t> positions, int64_t heads,
             ops::Rows& x);
+
+  /// Columns [begin, end) of x.
+  ops::Rows columns(ops::Rows& x, int64_t begin, int64_t end) {
+    return x.columns(begin, end, workspace_);
+  }
 
   /// The SSRU over whole sentences.
   void ssru_scan(const ops::Rows& gates, std::span<const int32_t> offsets, ops::Rows& y);

@@ -53,8 +53,10 @@ class RotaryTable {
   /// Turns back, which is how gradients of what was turned go on.
   void turn_back(std::span<const int32_t> positions, int64_t heads, ops::PlainRows d_x) const;
 
- private:
+  /// The row of one position, [E]: cos | sin of its angles.
   void compute(int64_t position, float* row) const;
+
+ private:
   void rotate(std::span<const int32_t> positions, int64_t heads, float direction,
               ops::PlainRows x) const;
 

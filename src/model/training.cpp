@@ -182,10 +182,8 @@ void TrainingTransformer::zero_gradients() {
 
 void TrainingTransformer::values_changed() { state_->weights.update(state_->values); }
 
-namespace {
-
-void check(const TrainingBatch& batch, const LossSettings& settings,
-           const TransformerConfig& config) {
+void check_batch(const TrainingBatch& batch, const LossSettings& settings,
+                 const TransformerConfig& config) {
   check_pairs(batch.pair, config);
   const size_t rows = batch.pair.targets.size();
   HEDDLE_CHECK(batch.labels.size() == rows, "training: ", batch.labels.size(), " labels for ", rows,
@@ -201,6 +199,8 @@ void check(const TrainingBatch& batch, const LossSettings& settings,
       " of each, ", batch.teacher.count, " a target token");
   HEDDLE_CHECK(settings.workers >= 0, "training: ", settings.workers, " workers");
 }
+
+namespace {
 
 /// The shards of a batch that have a loss.
 std::vector<Shard> shards_of(const TrainingBatch& batch, int workers) {
@@ -223,7 +223,7 @@ int workers_of(const LossSettings& settings, const ThreadPool* threads) {
 
 LossSums TrainingTransformer::forward_backward(const TrainingBatch& batch,
                                                const LossSettings& settings, ThreadPool* threads) {
-  check(batch, settings, config());
+  check_batch(batch, settings, config());
   const int count = workers_of(settings, threads);
   const std::vector<Shard> shards = shards_of(batch, count);
   const auto busy = static_cast<int>(std::min<int64_t>(count, std::ssize(shards)));
@@ -255,7 +255,7 @@ LossSums TrainingTransformer::forward_backward(const TrainingBatch& batch,
 
 LossSums TrainingTransformer::loss(const TrainingBatch& batch, const LossSettings& settings,
                                    ThreadPool* threads) const {
-  check(batch, settings, config());
+  check_batch(batch, settings, config());
   const int count = workers_of(settings, threads);
   const std::vector<Shard> shards = shards_of(batch, count);
   const auto busy = static_cast<int>(std::min<int64_t>(count, std::ssize(shards)));

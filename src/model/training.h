@@ -56,6 +56,10 @@ struct LossSettings {
   int workers = 0;         ///< shards are dealt out to so many; 0: one a thread
 };
 
+/// Throws unless batch, settings and model fit together.
+void check_batch(const TrainingBatch& batch, const LossSettings& settings,
+                 const TransformerConfig& config);
+
 struct LossSums {
   double loss = 0;    ///< Σ weight · loss, in nats
   double nll = 0;     ///< Σ weight · −ln p[label]

@@ -30,7 +30,8 @@ void linear(Rows& x, const Matrix& w, const Epilogue& epilogue, Rows& y, Workspa
       .codes_stride = 0,
       .inverse_step = 0,
       .zero = positive ? 0 : 127};
-  const ProductInput input(x, w, workspace);  // before y, which may be x, changes
+  const Workspace::Scope scope(workspace);
+  ProductInput input(x, w, workspace);  // before y, which may be x, changes
   if (epilogue.next.step > 0) {
     HEDDLE_CHECK(&x != &y, "linear: y is x, whose codes are still read; expected other rows");
     const bool only_codes = epilogue.next.only_codes;

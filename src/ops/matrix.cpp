@@ -177,7 +177,7 @@ size_t Matrix::bytes() const {
     for (const Tensor& tensor : {int8_->tiles, int8_->scales, int8_->sums, int8_->plain}) {
       add(tensor);
     }
-    if (int8_->pairs != nullptr) bytes += int8_->pairs->centres.size() * sizeof(uint16_t);
+    if (int8_->clipped != nullptr) bytes += int8_->clipped->centres.size() * sizeof(uint16_t);
   }
   return bytes;
 }

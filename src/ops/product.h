@@ -19,21 +19,12 @@ class ProductInput {
     }
   }
 
-  /// Columns [first, end) of x·Wᵀ for all rows; `first` a multiple of cpu::kTile.
-  void multiply(cpu::Span columns, const cpu::Finish& finish, Workspace& workspace) const {
+  /// Columns [first, end) of x·Wᵀ for all rows; `first` a multiple of cpu::kTile. What the first
+  /// call takes from the workspace is read by the next ones.
+  void multiply(cpu::Span columns, const cpu::Finish& finish, Workspace& workspace) {
     if (codes_ != nullptr) {
-      const Workspace::Scope scope(workspace);
-      w_.kernels().multiply_int8(
-          {.codes = codes_->data,
-           .codes_stride = codes_->stride,
-           .rows = x_.count(),
-           .zero = codes_->zero,
-           .steps = codes_->steps,
-           .step = codes_->step,
-           .weight = w_.int8(),
-           .columns = columns,
-           .finish = finish,
-           .scratch = workspace.take<uint8_t>(2 * x_.count() * codes_->stride)});
+      prepare(workspace);
+      w_.kernels().multiply_int8(product(columns, finish));
     } else {
       w_.kernels().multiply_float({.x = x_.row(0),
                                    .x_stride = x_.stride(),
@@ -47,9 +38,29 @@ class ProductInput {
   const Codes* codes() const { return codes_; }  ///< null for matrices of floats
 
  private:
+  void prepare(Workspace& workspace) {
+    if (prepared_ != nullptr || w_.kernels().prepare_int8 == nullptr) return;
+    prepared_ = workspace.take<uint8_t>(w_.kernels().prepared_bytes(*w_.int8(), x_.count()));
+    w_.kernels().prepare_int8(product({0, w_.rows()}, {}));
+  }
+
+  cpu::Int8Product product(cpu::Span columns, const cpu::Finish& finish) const {
+    return {.codes = codes_->data,
+            .codes_stride = codes_->stride,
+            .rows = x_.count(),
+            .zero = codes_->zero,
+            .steps = codes_->steps,
+            .step = codes_->step,
+            .weight = w_.int8(),
+            .columns = columns,
+            .finish = finish,
+            .prepared = prepared_};
+  }
+
   const Rows& x_;
   const Matrix& w_;
   const Codes* codes_ = nullptr;
+  uint8_t* prepared_ = nullptr;
 };
 
 }  // namespace heddle::ops

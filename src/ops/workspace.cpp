@@ -1,12 +1,19 @@
 #include "heddle/ops/workspace.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "heddle/ops/cpu/tables.h"
 
 namespace heddle::ops {
 
-Workspace::Workspace(std::string_view instructions) : kernels_(&cpu::kernels_for(instructions)) {}
+Workspace::Workspace(std::string_view instructions)
+    : kernels_(&cpu::kernels_for(instructions)),
+      memory_(&host_allocator()),
+      largest_(std::numeric_limits<size_t>::max()) {}
+
+Workspace::Workspace(Allocator& memory, size_t largest)
+    : kernels_(&cpu::kernels_for({})), memory_(&memory), largest_(largest) {}
 
 void* Workspace::take_bytes(size_t bytes) {
   constexpr size_t kSmallest = size_t{1} << 20;
@@ -17,7 +24,7 @@ void* Workspace::take_bytes(size_t bytes) {
   }
   if (block_ == blocks_.size()) {
     const size_t doubled = blocks_.empty() ? kSmallest : 2 * blocks_.back()->bytes();
-    blocks_.push_back(host_allocator().allocate(std::max(padded, doubled)));
+    blocks_.push_back(memory_->allocate(std::max(padded, std::min(doubled, largest_))));
   }
   void* piece = static_cast<char*>(blocks_[block_]->data()) + used_;
   used_ += padded;
@@ -32,7 +39,7 @@ void Workspace::rewind(size_t block, size_t used) {
     size_t bytes = 0;
     for (const auto& held : blocks_) bytes += held->bytes();
     blocks_.clear();
-    blocks_.push_back(host_allocator().allocate(bytes));
+    blocks_.push_back(memory_->allocate(bytes));
   }
 }
 

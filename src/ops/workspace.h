@@ -21,6 +21,10 @@ class Workspace {
   /// Works with the widest instruction set of this processor, or the one named ("portable", "avx2",
   /// "avxvnni", "avx512", "avx512vnni"; see cpu/tables.h); throws where it cannot run.
   explicit Workspace(std::string_view instructions = {});
+
+  /// Cuts from the blocks of another allocator, e.g. a GPU's. They grow by doubling up to
+  /// `largest` bytes, more only for a single cut that is larger.
+  Workspace(Allocator& memory, size_t largest);
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
@@ -53,6 +57,8 @@ class Workspace {
   void rewind(size_t block, size_t used);
 
   const cpu::Kernels* kernels_;
+  Allocator* memory_;
+  size_t largest_;
   std::vector<std::shared_ptr<Buffer>> blocks_;
   size_t block_ = 0;  // the one that is cut next
   size_t used_ = 0;   // bytes of it

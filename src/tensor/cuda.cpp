@@ -72,6 +72,12 @@ int compute_capability(int device) {
          attribute(cudaDevAttrComputeCapabilityMinor, device);
 }
 
+std::string device_name(int device) {
+  cudaDeviceProp properties{};
+  HEDDLE_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
+  return properties.name;
+}
+
 size_t shared_memory_per_block(int device) {
   return static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
 }
@@ -172,6 +178,35 @@ size_t CachingAllocator::held() const {
 void CachingAllocator::trim() {
   const std::lock_guard lock(state_->mutex);
   state_->trim();
+}
+
+Allocator& block_allocator(int device) {
+  class BlockAllocator : public Allocator {
+   public:
+    explicit BlockAllocator(int index) : device_(index) {}
+    std::shared_ptr<Buffer> allocate(size_t bytes) override {
+      class Block : public Buffer {
+       public:
+        using Buffer::Buffer;
+        ~Block() override { cudaFree(data()); }
+      };
+      const DeviceGuard guard(device_);
+      void* data = nullptr;
+      const cudaError_t status = cudaMalloc(&data, bytes);
+      if (status != cudaSuccess) cudaGetLastError();
+      HEDDLE_CHECK(status == cudaSuccess, "out of GPU memory: asked for ", bytes,
+                   " bytes; CUDA says ", cudaGetErrorString(status),
+                   ". Hint: smaller batches, or less kept of each layer");
+      return std::make_shared<Block>(data, bytes, Device{DeviceType::cuda, device_});
+    }
+
+   private:
+    int device_;
+  };
+  static std::mutex mutex;
+  static std::map<int, BlockAllocator> allocators;
+  const std::lock_guard lock(mutex);
+  return allocators.try_emplace(device, device).first->second;
 }
 
 Allocator& pinned_allocator() {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "heddle/base/error.h"
 #include "heddle/tensor/buffer.h"
@@ -33,6 +34,9 @@ int device_count();
 
 /// Major × 10 + minor, as in sm_90.
 int compute_capability(int device);
+
+/// "NVIDIA H200".
+std::string device_name(int device);
 
 /// Shared memory that one block may ask for.
 size_t shared_memory_per_block(int device);
@@ -68,6 +72,9 @@ class CachingAllocator : public Allocator {
   struct State;
   std::shared_ptr<State> state_;  // outlives the allocator while buffers are out
 };
+
+/// A GPU's memory straight from the driver and back to it, for a few large blocks.
+Allocator& block_allocator(int device);
 
 /// Page-locked host memory, which copies to and from the GPU run from without a detour.
 Allocator& pinned_allocator();

@@ -17,6 +17,7 @@ void check(int, const char*) {}
 bool is_built() { return false; }
 int device_count() { return 0; }
 int compute_capability(int) { refuse(); }
+std::string device_name(int) { refuse(); }
 size_t shared_memory_per_block(int) { refuse(); }
 
 DeviceGuard::DeviceGuard(int) { refuse(); }
@@ -29,6 +30,7 @@ std::shared_ptr<Buffer> CachingAllocator::allocate(size_t) { refuse(); }
 size_t CachingAllocator::held() const { return 0; }
 void CachingAllocator::trim() {}
 
+Allocator& block_allocator(int) { refuse(); }
 Allocator& pinned_allocator() { refuse(); }
 
 Context::Context(int device) : Context(device, nullptr) {}

@@ -40,15 +40,6 @@ void for_each(size_t count, ThreadPool* threads, const Body& body) {
   }
 }
 
-/// The numbers of one update, rounded once.
-struct Factors {
-  float scale, beta1, beta2, new1, new2;  // new = 1 − β
-  float keep;                             // 1 − rate · λ
-  float rate;                             // rate / (1 − β1^t)
-  float root;                             // 1 / √(1 − β2^t)
-  float epsilon, decay, new_decay;
-};
-
 /// 1 − β^t, exact where β^t vanishes and where it is nearly 1.
 double bias_correction(double beta, int64_t step) {
   return -std::expm1(static_cast<double>(step) * std::log(beta));
@@ -60,7 +51,7 @@ struct Rows {
 };
 
 template <bool kAverage>
-void update_rows(const Factors& f, const Rows& rows, int64_t count) {
+void update_rows(const AdamWFactors& f, const Rows& rows, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     const float gradient = f.scale * rows.gradient[i];
     const float mean = f.beta1 * rows.mean[i] + f.new1 * gradient;
@@ -89,6 +80,22 @@ void AdamWSettings::check() const {
                "; expected 0 up to, not including, 1");
 }
 
+AdamWFactors factors_of(const AdamWSettings& settings, int64_t step, double rate, double scale) {
+  const auto as_float = [](double value) { return static_cast<float>(value); };
+  const double correction = std::sqrt(bias_correction(settings.beta2, step));
+  return {.scale = as_float(scale),
+          .beta1 = as_float(settings.beta1),
+          .beta2 = as_float(settings.beta2),
+          .new1 = as_float(1 - settings.beta1),
+          .new2 = as_float(1 - settings.beta2),
+          .keep = as_float(1 - rate * settings.weight_decay),
+          .rate = as_float(rate / bias_correction(settings.beta1, step)),
+          .root = as_float(1 / correction),
+          .epsilon = as_float(settings.epsilon),
+          .decay = as_float(settings.ema_decay),
+          .new_decay = as_float(1 - settings.ema_decay)};
+}
+
 AdamW::AdamW(std::span<const Slot> slots, const AdamWSettings& settings) : settings_(settings) {
   settings.check();
   for (const Slot& slot : slots) {
@@ -110,25 +117,13 @@ void AdamW::update(std::span<Slot> slots, int64_t step, double rate, double scal
                    ThreadPool* threads) {
   HEDDLE_CHECK(slots.size() == names_.size() && step >= 1, "adam: found ", slots.size(),
                " parameters at step ", step, "; expected ", names_.size());
-  const auto as_float = [](double value) { return static_cast<float>(value); };
-  const double correction = std::sqrt(bias_correction(settings_.beta2, step));
-  const Factors base{as_float(scale),
-                     as_float(settings_.beta1),
-                     as_float(settings_.beta2),
-                     as_float(1 - settings_.beta1),
-                     as_float(1 - settings_.beta2),
-                     1,
-                     as_float(rate / bias_correction(settings_.beta1, step)),
-                     as_float(1 / correction),
-                     as_float(settings_.epsilon),
-                     as_float(settings_.ema_decay),
-                     as_float(1 - settings_.ema_decay)};
+  const AdamWFactors base = factors_of(settings_, step, rate, scale);
   const std::vector<Chunk> chunks = chunks_of(slots);
   for_each(chunks.size(), threads, [&](size_t index) {
     const Chunk& chunk = chunks[index];
     const Slot& slot = slots[chunk.slot];
-    Factors factors = base;
-    if (slot.value.rank() > 1) factors.keep = as_float(1 - rate * settings_.weight_decay);
+    AdamWFactors factors = base;
+    if (slot.value.rank() <= 1) factors.keep = 1;
     Moment &mean = means_[chunk.slot], &square = squares_[chunk.slot];
     float scratch[2][Moment::kBlock];
     for (int64_t begin = chunk.begin; begin < chunk.end; begin += Moment::kBlock) {

@@ -31,6 +31,16 @@ struct AdamWSettings {
   void check() const;
 };
 
+/// The numbers of one update, rounded once.
+struct AdamWFactors {
+  float scale, beta1, beta2, new1, new2;  ///< new = 1 − β
+  float keep;                             ///< 1 − rate · λ
+  float rate;                             ///< rate / (1 − β1^t)
+  float root;                             ///< 1 / √(1 − β2^t)
+  float epsilon, decay, new_decay;
+};
+AdamWFactors factors_of(const AdamWSettings& settings, int64_t step, double rate, double scale);
+
 class AdamW {
  public:
   /// The average starts as the weights are.

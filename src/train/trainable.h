@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -16,14 +17,23 @@ using Slot = model::TrainingTransformer::Slot;
 using model::LossSettings;
 using model::LossSums;
 
+class Optimizer;
+struct AdamWSettings;
+
 class Trainable {
  public:
   virtual ~Trainable() = default;
 
-  /// Parameters and gradients, f32, contiguous; always the same ones in the same order.
-  virtual std::span<Slot> slots() = 0;
+  /// What updates the parameters; outlived by this and by the threads, which may be null.
+  virtual std::unique_ptr<Optimizer> optimizer(const AdamWSettings& settings,
+                                               ThreadPool* threads) = 0;
+  virtual int64_t parameters() const = 0;  ///< how many numbers, f32 each
+
   virtual void zero_gradients() = 0;
   virtual void values_changed() = 0;  ///< is called after values were written
+
+  /// What of a batch needs no parameters, done ahead on another thread.
+  virtual void prepare(data::PackedBatch&) {}
 
   /// Adds the gradients of gradient_scale · loss.
   virtual LossSums forward_backward(const data::PackedBatch& batch,
@@ -43,7 +53,12 @@ class Trainable {
 void save_values(std::span<const Slot> slots, const std::string& path, io::FileOperations& files);
 void load_values(std::span<Slot> slots, const std::string& path);
 
-/// Bytes of all values.
-int64_t bytes_of(std::span<const Slot> slots);
+/// The tensors of a safetensors file that has those named, and no others, in f32 and in these
+/// shapes; in the order of the names.
+std::vector<Tensor> read_values(const std::vector<model::ParameterShape>& shapes,
+                                const std::string& path);
+
+/// How many numbers the slots have.
+int64_t parameters_of(std::span<const Slot> slots);
 
 }  // namespace heddle::train

@@ -10,9 +10,11 @@
 #include "heddle/io/atomic_file.h"
 #include "heddle/io/paths.h"
 #include "heddle/io/safetensors.h"
+#include "heddle/train/batch_ahead.h"
 #include "heddle/train/checkpoint.h"
 #include "heddle/train/event_file.h"
 #include "heddle/train/folder_lock.h"
+#include "heddle/train/optimizer.h"
 #include "heddle/train/run_log.h"
 
 namespace heddle::train {
@@ -36,12 +38,12 @@ class Training {
         files_(hooks.files != nullptr ? *hooks.files : io::system_files()),
         lock_(settings.output_dir),
         checkpoints_(settings.output_dir, settings.save_total_limit, files_),
-        optimizer_(model.slots(), settings.optimizer),
+        optimizer_(model.optimizer(settings.optimizer, hooks.threads)),
         fixed_(fixed_settings(settings)) {}
 
   TrainerResult run() {
     if (settings_.resume) resume();
-    packer_ = std::make_unique<data::Packer>(pairs_, settings_.packing, state_.position);
+    batches_ = std::make_unique<BatchAhead>(pairs_, settings_.packing, state_.position, model_);
     log_ = std::make_unique<RunLog>(io::join_path(settings_.output_dir, "log.jsonl"), state_.step);
     if (!settings_.event_folder.empty()) {
       events_ = std::make_unique<EventFile>(settings_.event_folder, state_.step);
@@ -58,7 +60,7 @@ class Training {
       if (!end && state_.step % settings_.save_steps == 0) save(false);
     }
     if (saved_step_ != state_.step) save(true);
-    if (optimizer_.has_average()) optimizer_.swap_average(model_.slots()), model_.values_changed();
+    swap_average();
     return {state_, *end};
   }
 
@@ -74,6 +76,11 @@ class Training {
   void write(const io::Value& record) {
     log_->add(record);
     if (events_) events_->add(record);
+  }
+  void swap_average() {
+    if (!optimizer_->has_average()) return;
+    optimizer_->swap_average();
+    model_.values_changed();
   }
   void start_interval() {
     interval_start_ = Clock::now();
@@ -92,13 +99,12 @@ class Training {
   io::FileOperations& files_;
   FolderLock lock_;
   Checkpoints checkpoints_;
-  AdamW optimizer_;
+  std::unique_ptr<Optimizer> optimizer_;
   io::Value fixed_;
   TrainerState state_;
-  std::unique_ptr<data::Packer> packer_;
+  std::unique_ptr<BatchAhead> batches_;
   std::unique_ptr<RunLog> log_;
   std::unique_ptr<EventFile> events_;
-  data::PackedBatch batch_;
   double last_norm_ = 0;
   int64_t saved_step_ = 0;
   // What was done since the clock was started: by this process, without validations.
@@ -121,7 +127,7 @@ void Training::resume() {
                " was made with other settings; expected the same, or another output_dir:", changes);
   state_ = state_of(state["trainer"]);
   model_.load(found->path);
-  optimizer_.load(io::join_path(found->path, "optimizer.safetensors"));
+  optimizer_->load(io::join_path(found->path, "optimizer.safetensors"));
   model_.values_changed();
 }
 
@@ -147,16 +153,16 @@ LossSums Training::accumulate(std::vector<uint64_t>& pairs) {
   settings.first_row = 0;
   const auto last_epoch_ended = [this] {
     return settings_.max_epochs > 0 &&
-           std::cmp_greater_equal(packer_->position().epoch, settings_.max_epochs);
+           std::cmp_greater_equal(batches_->position().epoch, settings_.max_epochs);
   };
   for (int i = 0; i < settings_.accumulation; ++i) {
-    bool found = packer_->next(batch_);
-    if (!found && last_epoch_ended()) break;
-    while (!found) found = packer_->next(batch_);
-    sums += model_.forward_backward(batch_, settings);
-    interval_flops_ += model_.flops(batch_);
-    settings.first_row += std::max(batch_.sources.size(), batch_.targets.size());
-    pairs.insert(pairs.end(), batch_.pairs.begin(), batch_.pairs.end());
+    const data::PackedBatch* batch = batches_->next();
+    if (batch == nullptr && last_epoch_ended()) break;
+    while (batch == nullptr) batch = batches_->next();
+    sums += model_.forward_backward(*batch, settings);
+    interval_flops_ += model_.flops(*batch);
+    settings.first_row += std::max(batch->sources.size(), batch->targets.size());
+    pairs.insert(pairs.end(), batch->pairs.begin(), batch->pairs.end());
   }
   return sums;
 }
@@ -166,11 +172,10 @@ bool Training::step() {
   std::vector<uint64_t> pairs;
   model_.zero_gradients();
   const LossSums sums = accumulate(pairs);
-  state_.position = packer_->position();
+  state_.position = batches_->position();
   if (pairs.empty()) return false;
   const int64_t number = state_.step + 1;
-  const double norm =
-      sums.weight > 0 ? gradient_norm(model_.slots(), hooks_.threads) / sums.weight : 0;
+  const double norm = sums.weight > 0 ? optimizer_->gradient_norm() / sums.weight : 0;
   if (!std::isfinite(norm) || !std::isfinite(sums.loss) || !std::isfinite(sums.weight)) {
     skip(sums, norm, pairs);
   } else {
@@ -179,8 +184,7 @@ bool Training::step() {
       const double clip = settings_.max_grad_norm > 0
                               ? std::min(1.0, settings_.max_grad_norm / (norm + kClipEpsilon))
                               : 1.0;
-      optimizer_.update(model_.slots(), number, settings_.schedule.rate(number), clip / sums.weight,
-                        hooks_.threads);
+      optimizer_->update(number, settings_.schedule.rate(number), clip / sums.weight);
       model_.values_changed();
     }
     state_.interval += sums;
@@ -195,7 +199,7 @@ bool Training::step() {
 void Training::skip(const LossSums& sums, double norm, const std::vector<uint64_t>& pairs) {
   ++state_.skipped;
   ++state_.skipped_in_row;
-  const std::string parameter = first_not_finite(model_.slots());
+  const std::string parameter = optimizer_->first_not_finite();
   const int64_t number = state_.step + 1;
   io::Value record;
   record.set("step", number);
@@ -224,7 +228,7 @@ void Training::report() {
   const auto tokens = static_cast<double>(sums.tokens);
   Report made;
   made.step = state_.step;
-  made.epoch = static_cast<double>(state_.position.epoch) + packer_->progress();
+  made.epoch = static_cast<double>(state_.position.epoch) + batches_->progress();
   made.loss = sums.loss / weight;
   made.nll = sums.nll / weight;
   made.accuracy = tokens > 0 ? static_cast<double>(sums.correct) / tokens : 0;
@@ -260,7 +264,7 @@ void Training::report() {
 
 void Training::evaluate() {
   if (validation_.size() == 0 && !hooks_.evaluate) return;
-  if (optimizer_.has_average()) optimizer_.swap_average(model_.slots()), model_.values_changed();
+  swap_average();
   io::Value record;
   record.set("step", state_.step);
   record.set("event", "evaluation");
@@ -282,7 +286,7 @@ void Training::evaluate() {
   }
   if (hooks_.evaluate) record.set("metrics", hooks_.evaluate(state_.step));
   if (hooks_.evaluated) hooks_.evaluated(record, gain);
-  if (optimizer_.has_average()) optimizer_.swap_average(model_.slots()), model_.values_changed();
+  swap_average();
   write(record);
   interval_start_ += Clock::now() - before;
 }
@@ -293,15 +297,15 @@ void Training::save(bool must) {
   io::Value state;
   state.set("trainer", to_value(state_));
   state.set("fixed", fixed_);
-  const int64_t copies = optimizer_.has_average() ? 4 : 3;
+  const int64_t copies = optimizer_->has_average() ? 4 : 3;
   const auto write = [this](const std::string& folder, io::FileOperations& files) {
     model_.save(folder, files);
-    io::write_safetensors(io::join_path(folder, "optimizer.safetensors"), optimizer_.state(), {},
+    io::write_safetensors(io::join_path(folder, "optimizer.safetensors"), optimizer_->state(), {},
                           files);
   };
   try {
     const auto warnings =
-        checkpoints_.save({{state_.step, state}, copies * bytes_of(model_.slots()), write});
+        checkpoints_.save({{state_.step, state}, 4 * copies * model_.parameters(), write});
     saved_step_ = state_.step;
     for (const std::string& text : warnings) warn(text);
   } catch (const Error& error) {

@@ -8,6 +8,8 @@
 #include "heddle/model/flops.h"
 #include "heddle/model/formats/formats.h"
 #include "heddle/text/score/metric.h"
+#include "heddle/train/cuda/translation.h"
+#include "heddle/train/optimizer.h"
 
 namespace heddle::train {
 
@@ -17,21 +19,27 @@ model::PackedPair pair_of(const data::PackedBatch& batch) {
   return {batch.sources, batch.source_offsets, batch.targets, batch.target_offsets};
 }
 
+}  // namespace
+
 model::TrainingBatch view_of(const data::PackedBatch& batch) {
   return {.pair = pair_of(batch), .labels = batch.labels, .weights = batch.weights};
 }
 
-}  // namespace
+std::unique_ptr<TranslationModel> make_translation_model(model::ModelFiles files, Device device,
+                                                         ThreadPool& threads) {
+  if (device.type == DeviceType::cuda) return cuda::translation_model(std::move(files), device);
+  return std::make_unique<HostTranslationModel>(std::move(files), threads);
+}
 
-TranslationModel::TranslationModel(model::ModelFiles files, ThreadPool& threads)
+HostTranslationModel::HostTranslationModel(model::ModelFiles files, ThreadPool& threads)
     : transformer_(std::move(files)), threads_(threads) {}
 
-LossSums TranslationModel::forward_backward(const data::PackedBatch& batch,
-                                            const LossSettings& settings) {
+LossSums HostTranslationModel::forward_backward(const data::PackedBatch& batch,
+                                                const LossSettings& settings) {
   return transformer_.forward_backward(view_of(batch), settings, &threads_);
 }
 
-LossSums TranslationModel::loss(const data::PackedBatch& batch, const LossSettings& settings) {
+LossSums HostTranslationModel::loss(const data::PackedBatch& batch, const LossSettings& settings) {
   return transformer_.loss(view_of(batch), settings, &threads_);
 }
 
@@ -40,10 +48,15 @@ double TranslationModel::flops(const data::PackedBatch& batch) const {
 }
 
 void TranslationModel::save(const std::string& folder, io::FileOperations& files) {
-  model::save_model(transformer_.files(), folder, files);
+  model::save_model(this->files(), folder, files);
 }
 
-void TranslationModel::load(const std::string& folder) {
+std::unique_ptr<Optimizer> HostTranslationModel::optimizer(const AdamWSettings& settings,
+                                                           ThreadPool* threads) {
+  return host_optimizer(slots(), settings, threads);
+}
+
+void HostTranslationModel::load(const std::string& folder) {
   load_values(slots(), io::join_path(folder, "model.safetensors"));
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,25 +18,44 @@ namespace heddle::train {
 
 class TranslationModel : public Trainable {
  public:
-  /// The pool must outlive the model. Checkpoints get copies of the vocabularies of `files`.
-  TranslationModel(model::ModelFiles files, ThreadPool& threads);
+  virtual const model::TransformerConfig& config() const = 0;
 
-  std::span<Slot> slots() override { return transformer_.slots(); }
+  /// The model as it is now, on the host.
+  virtual model::ModelFiles files() const = 0;
+
+  double flops(const data::PackedBatch& batch) const override;
+  void save(const std::string& folder, io::FileOperations& files) override;
+};
+
+/// On the host in single precision, or on a GPU in bf16 with f32 masters. The pool must outlive the
+/// model. Checkpoints get copies of the vocabularies of `files`.
+std::unique_ptr<TranslationModel> make_translation_model(model::ModelFiles files, Device device,
+                                                         ThreadPool& threads);
+
+/// That of the host.
+class HostTranslationModel : public TranslationModel {
+ public:
+  HostTranslationModel(model::ModelFiles files, ThreadPool& threads);
+
+  std::span<Slot> slots() { return transformer_.slots(); }
+  std::unique_ptr<Optimizer> optimizer(const AdamWSettings& settings, ThreadPool* threads) override;
+  int64_t parameters() const override { return parameters_of(transformer_.slots()); }
   void zero_gradients() override { transformer_.zero_gradients(); }
   void values_changed() override { transformer_.values_changed(); }
   LossSums forward_backward(const data::PackedBatch& batch, const LossSettings& settings) override;
   LossSums loss(const data::PackedBatch& batch, const LossSettings& settings) override;
-  double flops(const data::PackedBatch& batch) const override;
-  void save(const std::string& folder, io::FileOperations& files) override;
   void load(const std::string& folder) override;
 
-  const model::TransformerConfig& config() const { return transformer_.config(); }
-  model::ModelFiles files() const { return transformer_.files(); }
+  const model::TransformerConfig& config() const override { return transformer_.config(); }
+  model::ModelFiles files() const override { return transformer_.files(); }
 
  private:
   model::TrainingTransformer transformer_;
   ThreadPool& threads_;
 };
+
+/// A batch as models take it.
+model::TrainingBatch view_of(const data::PackedBatch& batch);
 
 /// What stands behind sources and targets, and before targets, in batches for this model.
 void set_ends(const model::TransformerConfig& config, data::PackerOptions& packing);

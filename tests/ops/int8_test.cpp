@@ -1,5 +1,6 @@
 // Products of codes: integers summed without an error, whatever the weights and codes are, hence
 // the same bits from every instruction set and for any number of rows.
+#include "heddle/ops/cpu/packed.h"
 #include "tests/ops/cases.h"
 
 namespace heddle::ops {
@@ -7,9 +8,9 @@ namespace {
 
 using namespace cases;
 
-enum class Kind { trained, by_row, extreme, positive, pairs };
+enum class Kind { trained, by_row, uneven, extreme, positive, pairs };
 
-/// Weights that reach each way of adding: clipped, signed, groups that fit 16 bits or do not.
+/// Weights that reach each way of adding: clipped or not, groups that fit 16 bits or do not.
 Weight weight_of(Kind kind, int64_t rows, int64_t columns, float input_scale, uint64_t seed) {
   Weight weight{.values = Tensor::empty({rows, columns}, DType::i8),
                 .scales = Tensor::empty({rows}, DType::f32),
@@ -17,7 +18,9 @@ Weight weight_of(Kind kind, int64_t rows, int64_t columns, float input_scale, ui
   Random random(seed);
   int8_t* values = weight.values.data<int8_t>();
   for (int64_t i = 0; i < weight.values.elements(); ++i) {
-    double value = random.normal() * (kind == Kind::by_row ? 43 : 18);
+    const bool large = kind == Kind::by_row || (kind == Kind::uneven && i % columns % 48 < 8);
+    double value = random.normal() * (large ? 43 : 18);
+    if (kind == Kind::uneven && i % 15000 < 16) value = -127;  // groups that do not fit
     if (kind == Kind::extreme) value = random.below(2) == 0 ? -127 : 127;
     if (kind == Kind::positive) value = 127;
     if (kind == Kind::pairs && random.below(700) == 0) value = 127;  // a few to be clipped
@@ -28,6 +31,28 @@ Weight weight_of(Kind kind, int64_t rows, int64_t columns, float input_scale, ui
     weight.scales.data<float>()[n] = 0.001f * static_cast<float>(1 + n % 5);
   }
   return weight;
+}
+
+enum class CodeKind { normal, positive, outliers, uniform, signs, most, least };
+
+/// Codes that are clipped nowhere, here and there, and nearly everywhere.
+Rows codes_of(CodeKind kind, int64_t count, int64_t columns, Workspace& workspace) {
+  Rows x(count, columns, workspace);
+  const int zero = kind == CodeKind::positive ? 0 : 127;
+  uint8_t* to = x.fill_codes(1.0f, zero, true);
+  const int64_t stride = x.codes(1.0f, workspace).stride;
+  Random random(17);
+  for (int64_t i = 0; i < count * stride; ++i) {
+    double code = random.normal() * 40;
+    if (kind == CodeKind::positive) code = std::abs(code);
+    if (kind == CodeKind::outliers) code = random.below(90) == 0 ? 127 : code / 10;
+    if (kind == CodeKind::uniform) code = static_cast<double>(random.below(255)) - 127;
+    if (kind == CodeKind::signs) code = random.below(2) == 0 ? -127 : 127;
+    if (kind == CodeKind::most) code = 127;
+    if (kind == CodeKind::least) code = -127;
+    to[i] = static_cast<uint8_t>(zero + static_cast<int>(std::clamp(code, -127.0, 127.0)));
+  }
+  return x;
 }
 
 /// The plain twin in the order of roundings that linear.h promises.
@@ -63,7 +88,7 @@ constexpr Sizes kSizes[] = {{1, 256, 64}, {2, 256, 48}, {3, 33, 17},   {7, 64, 1
 
 TEST(Int8, EveryInstructionSetGivesTheSameBits) {
   for (const Kind kind :
-       {Kind::trained, Kind::by_row, Kind::extreme, Kind::positive, Kind::pairs}) {
+       {Kind::trained, Kind::by_row, Kind::uneven, Kind::extreme, Kind::positive, Kind::pairs}) {
     for (const Sizes& size : kSizes) {
       for (const float step : {0.0f, 1 / 16.0f}) {
         const Weight weight = weight_of(kind, size.rows, size.columns, step, 11);
@@ -107,6 +132,48 @@ TEST(Int8, ExtremeCodes) {
   }
 }
 
+TEST(Int8, CodesOfEachKind) {
+  for (const std::string& name : instruction_sets()) {
+    for (const Kind kind : {Kind::trained, Kind::by_row, Kind::uneven, Kind::extreme}) {
+      for (const CodeKind codes :
+           {CodeKind::normal, CodeKind::positive, CodeKind::outliers, CodeKind::uniform,
+            CodeKind::signs, CodeKind::most, CodeKind::least}) {
+        for (const Sizes& size : {Sizes{1, 512, 16}, Sizes{3, 37, 5}, Sizes{38, 1100, 35}}) {
+          Workspace workspace(name);
+          const Weight weight = weight_of(kind, size.rows, size.columns, 1.0f, 13);
+          const Matrix matrix(weight, Precision::native, name);
+          Rows x = codes_of(codes, size.count, size.columns, workspace);
+          Rows y(size.count, size.rows, workspace);
+          linear(x, matrix, {}, y, workspace);
+          expect_same_bits(values_of(y), expected_product(weight, x, {}, workspace),
+                           str(name, ", kind ", static_cast<int>(kind), ", codes ",
+                               static_cast<int>(codes), ", ", size.count, " rows"));
+        }
+      }
+    }
+  }
+}
+
+/// Trained weights are clipped, those with many large neighbours are not.
+TEST(Int8, WaysOfPacking) {
+  for (const std::string& name : instruction_sets()) {
+    if (name != "avx2") continue;
+    for (const Kind kind : {Kind::trained, Kind::pairs}) {
+      const Matrix matrix(weight_of(kind, 64, 512, 1, 13), Precision::native, name);
+      EXPECT_NE(matrix.int8()->clipped, nullptr);
+      EXPECT_EQ(matrix.int8()->unsigned_weights, nullptr);
+    }
+    for (const Kind kind : {Kind::by_row, Kind::uneven, Kind::extreme}) {
+      const Matrix matrix(weight_of(kind, 64, 512, 1, 13), Precision::native, name);
+      EXPECT_EQ(matrix.int8()->clipped, nullptr);
+      ASSERT_NE(matrix.int8()->unsigned_weights, nullptr);
+      const std::vector<uint32_t>& fits = matrix.int8()->unsigned_weights->fits;
+      const auto all = [](uint32_t word) { return word == ~uint32_t{0}; };
+      EXPECT_EQ(std::all_of(fits.begin(), fits.end(), all), kind == Kind::extreme);
+    }
+  }
+}
+
 /// The second half of an FFN reads codes that the first half wrote: as if they were made from its
 /// values.
 TEST(Int8, NextCodes) {
@@ -137,8 +204,9 @@ TEST(Int8, NextCodes) {
 TEST(Int8, ARowDoesNotDependOnTheOthers) {
   for (const std::string& name : instruction_sets()) {
     Workspace workspace(name);
-    for (const float step : {0.0f, 0.1f}) {
-      const Matrix matrix(weight_of(Kind::pairs, 70, 96, step, 6), Precision::native, name);
+    for (const Kind kind : {Kind::pairs, Kind::by_row}) {
+      const float step = kind == Kind::pairs ? 0.1f : 0.0f;
+      const Matrix matrix(weight_of(kind, 70, 96, step, 6), Precision::native, name);
       const std::vector<float> values = normal_values(101 * 96, 1.5, 7);
       Rows x = rows_of(values, 101, workspace), y(101, 70, workspace);
       linear(x, matrix, {}, y, workspace);
@@ -147,6 +215,21 @@ TEST(Int8, ARowDoesNotDependOnTheOthers) {
         linear(one, matrix, {}, its, workspace);
         expect_same_bits(values_of(its), {y.row(r), y.row(r) + 70}, name);
       }
+    }
+  }
+}
+
+TEST(Int8, EachNumberOfRows) {
+  for (const std::string& name : instruction_sets()) {
+    Workspace workspace(name);
+    const Weight weight = weight_of(Kind::by_row, 40, 100, 0, 6);
+    const Matrix matrix(weight, Precision::native, name);
+    for (int64_t count = 1; count <= 40; ++count) {
+      Rows x = rows_of(normal_values(count * 100, 1, 8), count, workspace);
+      Rows y(count, 40, workspace);
+      linear(x, matrix, {}, y, workspace);
+      expect_same_bits(values_of(y), expected_product(weight, x, {}, workspace),
+                       str(name, ", ", count, " rows"));
     }
   }
 }
@@ -176,7 +259,7 @@ TEST(Int8, Codes) {
 
 TEST(Int8, RowsComeBackAsTheyWere) {
   for (const std::string& name : instruction_sets()) {
-    for (const Kind kind : {Kind::pairs, Kind::extreme, Kind::trained}) {
+    for (const Kind kind : {Kind::pairs, Kind::extreme, Kind::by_row, Kind::trained}) {
       for (const int64_t rows : {33, 2100}) {  // without plain rows, and with
         const Weight weight = weight_of(kind, rows, 37, 1, 8);
         const Matrix matrix(weight, Precision::native, name);

@@ -12,6 +12,7 @@
 #include "heddle/base/random.h"
 #include "heddle/io/atomic_file.h"
 #include "heddle/io/paths.h"
+#include "heddle/train/optimizer.h"
 #include "heddle/train/trainable.h"
 
 namespace heddle::testing {
@@ -29,7 +30,12 @@ class FakeModel : public train::Trainable {
     for (int64_t i = 0; i < v * v; ++i) weight[i] = static_cast<float>(0.1 * random.normal());
   }
 
-  std::span<train::Slot> slots() override { return slots_; }
+  std::span<train::Slot> slots() { return slots_; }
+  std::unique_ptr<train::Optimizer> optimizer(const train::AdamWSettings& settings,
+                                              ThreadPool* threads) override {
+    return train::host_optimizer(slots_, settings, threads);
+  }
+  int64_t parameters() const override { return train::parameters_of(slots_); }
   void zero_gradients() override {
     for (auto& slot : slots_) {
       std::memset(slot.gradient.raw(), 0, static_cast<size_t>(slot.gradient.elements()) * 4);

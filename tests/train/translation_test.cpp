@@ -26,7 +26,7 @@ model::TransformerConfig small_config() {
   config.width = 16;
   config.source_vocabulary = config.target_vocabulary = kPieces;
   config.encoder = {.layers = 2, .heads = 2, .ffn_width = 24};
-  config.decoder = {.layers = 1, .heads = 4, .key_value_heads = 2, .ffn_width = 40};
+  config.decoder = {.layers = 1, .heads = 2, .key_value_heads = 1, .ffn_width = 40};
   config.positions = model::Positions::sinusoidal;
   config.pad = 2;
   config.decoder_start = 2;
@@ -113,7 +113,7 @@ class TranslationModelTest : public FolderTest {
 
 TEST_F(TranslationModelTest, TakesBatchesAsTheyArePacked) {
   ThreadPool threads(2);
-  TranslationModel model(files(), threads);
+  HostTranslationModel model(files(), threads);
   model::TrainingTransformer plain(model.files());
   const data::PackedBatch batch = batch_of({{3, 5}, {7, 2}, {4, 4}}, 2);
   const LossSettings settings{.label_smoothing = 0.1, .workers = 2};
@@ -130,43 +130,95 @@ TEST_F(TranslationModelTest, TakesBatchesAsTheyArePacked) {
   EXPECT_NEAR(model.loss(batch, {}).nll, plain.loss(view).nll, 1e-9);
 }
 
-TEST_F(TranslationModelTest, TwoHundredStepsAreTheSameWithoutSkippingTiles) {
+/// Some random pairs.
+struct Texts {
+  Texts() {
+    Random random(6);
+    for (int text = 0; text < 120; ++text) {
+      for (int64_t n = random.between(1, 20); n > 0; --n) {
+        tokens.push_back(static_cast<int32_t>(random.between(3, kPieces - 1)));
+      }
+      offsets.push_back(tokens.size());
+    }
+  }
   std::vector<int32_t> tokens;
   std::vector<uint64_t> offsets{0};
-  Random random(6);
-  for (int text = 0; text < 120; ++text) {
-    for (int64_t n = random.between(1, 20); n > 0; --n) {
-      tokens.push_back(static_cast<int32_t>(random.between(3, kPieces - 1)));
-    }
-    offsets.push_back(tokens.size());
-  }
-  const data::TokenPairs pairs{tokens, offsets, {}};
-  ThreadPool threads(2);
-  const auto run = [&](bool skip, std::vector<double>& losses) {
-    TranslationModel model(files(), threads);
+};
+
+class TranslationModelRun : public TranslationModelTest {
+ protected:
+  /// Trains to `last_step`, or until `stop`, in the folder of this name; returns the losses.
+  std::vector<double> run(const std::string& folder, Device device, int64_t last_step,
+                          bool skip_tiles = true, int64_t stop = 0) {
+    ThreadPool threads(2);
+    const auto model = make_translation_model(files(), device, threads);
     TrainerSettings settings;
-    settings.output_dir = path(skip ? "skip" : "all");
+    settings.output_dir = path(folder);
     settings.schedule = {Curve::constant, 1e-3, 0, 0, 0};
     settings.packing = {.max_tokens = 100, .window = 60};
-    set_ends(model.config(), settings.packing);
-    settings.loss = {.label_smoothing = 0.1, .dropout = 0.1, .skip_tiles = skip, .workers = 2};
-    settings.max_steps = 200;
+    set_ends(model->config(), settings.packing);
+    settings.loss = {
+        .label_smoothing = 0.1, .dropout = 0.1, .skip_tiles = skip_tiles, .workers = 2};
+    settings.optimizer.ema_decay = 0.9;
+    settings.optimizer.weight_decay = 0.01;
+    settings.max_steps = last_step;
     settings.logging_steps = 1;
+    settings.eval_steps = 50;
+    std::vector<double> losses;
     TrainerHooks hooks;
     hooks.report = [&](const Report& report) { losses.push_back(report.loss); };
-    train::train(model, pairs, {}, settings, hooks);
-  };
-  std::vector<double> skipping, whole;
-  run(true, skipping);
-  run(false, whole);
+    hooks.stop_requested = [&] { return stop > 0 && std::ssize(losses) >= stop; };
+    const data::TokenPairs pairs{texts_.tokens, texts_.offsets, {}};
+    train::train(*model, pairs, pairs, settings, hooks);
+    return losses;
+  }
+
+  std::string read_of(const std::string& folder, const std::string& file) {
+    return read(folder + "/checkpoint-200/" + file);
+  }
+
+ private:
+  const Texts texts_;
+};
+
+TEST_F(TranslationModelRun, TwoHundredStepsAreTheSameWithoutSkippingTiles) {
+  const std::vector<double> skipping = run("skip", {}, 200), whole = run("all", {}, 200, false);
   ASSERT_EQ(skipping.size(), 200u);
   EXPECT_LT(skipping.back(), skipping.front());
   EXPECT_EQ(skipping, whole);
 }
 
+constexpr Device kGpu{DeviceType::cuda, 0};
+
+class TranslationModelGpu : public TranslationModelRun {};
+
+TEST_F(TranslationModelGpu, TwoHundredStepsAreTheSameWithoutSkippingTiles) {
+  const std::vector<double> skipping = run("skip", kGpu, 200), whole = run("all", kGpu, 200, false);
+  ASSERT_EQ(skipping.size(), 200u);
+  EXPECT_LT(skipping.back(), skipping.front());
+  EXPECT_EQ(skipping, whole);
+}
+
+TEST_F(TranslationModelGpu, AHundredStepsAndAHundredMoreAreTwoHundred) {
+  const std::vector<double> whole = run("whole", kGpu, 200);
+  std::vector<double> parts = run("parts", kGpu, 200, true, 100);
+  ASSERT_EQ(parts.size(), 100u);
+  const std::vector<double> rest = run("parts", kGpu, 200);
+  parts.insert(parts.end(), rest.begin(), rest.end());
+  EXPECT_EQ(parts, whole);
+  for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
+    EXPECT_TRUE(read_of("parts", file) == read_of("whole", file)) << file;
+  }
+}
+
+TEST_F(TranslationModelGpu, LearnsAsOnTheHost) {
+  const std::vector<double> gpu = run("gpu", kGpu, 200), host = run("host", {}, 200);
+  for (size_t i = 0; i < host.size(); ++i) EXPECT_NEAR(gpu[i], host[i], 0.02 * host[i]) << i;
+}
+
 TEST_F(TranslationModelTest, WhatIsSavedIsLoadedAndTranslatesTheSame) {
   ThreadPool threads(1);
-  TranslationModel model(files(), threads), other(files(), threads);
+  HostTranslationModel model(files(), threads), other(files(), threads);
   float* first = model.slots()[0].value.data<float>();
   for (int i = 0; i < 8; ++i) first[i] += 0.25f;
   model.values_changed();

@@ -35,8 +35,9 @@ int launch_backward(const sm90::BackwardParams& params, int blocks) {
 }
 
 /// Cuts one piece of memory into the parts of a launch's scratch.
-Tensor allocate(const BackwardLaunch& launch, bool deterministic, Allocator& memory,
+Tensor allocate(const BackwardLaunch& launch, const uint16_t* turns, Allocator& memory,
                 sm90::BackwardScratch& scratch) {
+  const bool deterministic = turns != nullptr;
   const sm90::BackwardScratchSizes sizes = sm90::backward_scratch(launch);
   int64_t words = 0;
   const auto take = [&](int64_t count) {  // at multiples of 128 bytes
@@ -45,12 +46,10 @@ Tensor allocate(const BackwardLaunch& launch, bool deterministic, Allocator& mem
     return at;
   };
   const int64_t queue = take(sizeof(sm90::WorkQueue) / 4), sums = take(sizes.d_q_sum),
-                terms = take(sizes.row_terms), served = take(deterministic ? sizes.served : 0),
-                turns = take(deterministic ? (sizes.turns + 1) / 2 : 0);
+                terms = take(sizes.row_terms), served = take(deterministic ? sizes.served : 0);
   const Tensor tensor = Tensor::empty({words}, DType::f32, memory);
   auto* const at = tensor.data<float>();
-  scratch = {at + sums, at + terms, reinterpret_cast<sm90::WorkQueue*>(at + queue),
-             deterministic ? reinterpret_cast<uint16_t*>(at + turns) : nullptr,
+  scratch = {at + sums, at + terms, reinterpret_cast<sm90::WorkQueue*>(at + queue), turns,
              deterministic ? reinterpret_cast<uint32_t*>(at + served) : nullptr};
   return tensor;
 }
@@ -99,7 +98,8 @@ void sm90::backward(const BatchArgs& args, const Gradients& gradients) {
     launch.delta = {delta.data<float>(), delta.stride(0), delta.stride(1)};
   }
   BackwardScratch scratch{};
-  const Tensor tensor = allocate(launch, args.deterministic, memory, scratch);
+  const uint16_t* turns = args.deterministic ? args.mask->turns({shape.rows, shape.keys}) : nullptr;
+  const Tensor tensor = allocate(launch, turns, memory, scratch);
   heddle::cuda::zero(tensor.slice(0, 0, sizeof(WorkQueue) / 4), args.context->stream());
   HEDDLE_CUDA_CHECK(launch_backward(backward_params(launch, scratch), blocks));
   if (launch.d_sinks != nullptr) HEDDLE_CUDA_CHECK(launch_d_sinks(launch));

@@ -77,4 +77,13 @@ int launch_import(const StartendColumns& from, const DeviceColumns& mask, Column
 int launch_plan(const DeviceColumns& mask, TileAxis axis, const TileBits& bits,
                 CUstream_st* stream);
 
+/// turns [sets, key tiles, query tiles]: in how many key tiles behind this one the query tile has
+/// work, from the plan by key.
+int launch_turns(const DeviceColumns& mask, const TileBits& by_key, uint16_t* turns,
+                 CUstream_st* stream);
+
+/// Then makes every tile live, so that nothing is skipped: the same results, to be tested.
+int launch_show_all(const DeviceColumns& mask, TileAxis axis, const TileBits& bits,
+                    CUstream_st* stream);
+
 }  // namespace heddle::cuda

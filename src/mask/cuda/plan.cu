@@ -200,6 +200,56 @@ int launch_import(const StartendColumns& from, const DeviceColumns& mask, Column
   return cudaGetLastError();
 }
 
+namespace {
+
+/// One thread a word: all tiles of the other axis are live.
+__global__ void show_all_kernel(TileBits bits, int total, int others) {
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i >= total * bits.words_per_tile) return;
+  const int left = others - i % bits.words_per_tile * 32;
+  bits.words[i].live = left >= 32 ? ~0u : (1u << left) - 1;
+  if (i % bits.words_per_tile == 0) bits.counts[i / bits.words_per_tile] = others;
+}
+
+}  // namespace
+
+namespace {
+
+/// One thread a query tile, through the key tiles from the last to the first.
+__global__ void turns_kernel(TileBits bits, int query_tiles, uint16_t* turns) {
+  const int query_tile = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (query_tile >= query_tiles) return;
+  uint16_t count = 0;
+#pragma unroll 4
+  for (int key_tile = bits.tiles - 1; key_tile >= 0; --key_tile) {
+    const int64_t list = int64_t{blockIdx.y} * bits.tiles + key_tile;
+    turns[list * query_tiles + query_tile] = count;
+    const uint32_t live = bits.words[list * bits.words_per_tile + query_tile / 32].live;
+    count += (live >> (query_tile % 32)) & 1u;
+  }
+}
+
+}  // namespace
+
+int launch_turns(const DeviceColumns& mask, const TileBits& by_key, uint16_t* turns,
+                 CUstream_st* stream) {
+  const unsigned query_tiles = blocks_for(mask.query_length, by_key.rows);
+  const auto sets = static_cast<unsigned>(mask.batches * mask.heads);
+  turns_kernel<<<dim3(blocks_for(query_tiles, 128), sets), 128, 0, stream>>>(
+      by_key, static_cast<int>(query_tiles), turns);
+  return cudaGetLastError();
+}
+
+int launch_show_all(const DeviceColumns& mask, TileAxis axis, const TileBits& bits,
+                    CUstream_st* stream) {
+  const int total = mask.batches * mask.heads * bits.tiles;
+  const unsigned others = axis == TileAxis::query ? blocks_for(mask.key_length, bits.keys)
+                                                  : blocks_for(mask.query_length, bits.rows);
+  show_all_kernel<<<blocks_for(total * bits.words_per_tile, 256), 256, 0, stream>>>(
+      bits, total, static_cast<int>(others));
+  return cudaGetLastError();
+}
+
 int launch_plan(const DeviceColumns& mask, TileAxis axis, const TileBits& bits,
                 CUstream_st* stream) {
   const auto sets = static_cast<unsigned>(mask.batches * mask.heads);

@@ -1,14 +1,25 @@
 #include "heddle/ops/cpu/elementwise.h"
 #include "heddle/ops/cpu/float_product.h"
 #include "heddle/ops/cpu/gradients.h"
+#include "heddle/ops/cpu/int8_clipped_codes.h"
+#include "heddle/ops/cpu/int8_clipped_weights.h"
 #include "heddle/ops/cpu/int8_dots.h"
-#include "heddle/ops/cpu/int8_pairs.h"
 #include "heddle/ops/cpu/simd_avx2.h"
 #include "heddle/ops/cpu/tables.h"
 
 namespace heddle::ops::cpu {
 
 namespace {
+
+/// Signed codes, and their sizes `distance` bytes behind.
+void split_signs(const uint8_t* codes, int64_t count, int zero, uint8_t* to, int64_t distance) {
+  const __m256i shift = _mm256_set1_epi8(static_cast<char>(zero));
+  for (int64_t k = 0; k < count; k += 32) {
+    const __m256i x = _mm256_sub_epi8(load_bytes<Avx2>(codes + k), shift);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + k), x);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + k + distance), _mm256_abs_epi8(x));
+  }
+}
 
 struct SignedDots {
   using Vec = __m256i;
@@ -18,7 +29,7 @@ struct SignedDots {
   static constexpr int64_t kBytes = 32;
 
   static int prepare(const RowDots& d, int64_t whole) {
-    split_signs<Avx2>(d.codes, whole, d.zero, d.scratch, d.scratch_bytes);
+    split_signs(d.codes, whole, d.zero, d.scratch, d.scratch_bytes);
     return 0;
   }
   static Vec none() { return _mm256_setzero_si256(); }
@@ -34,6 +45,28 @@ struct SignedDots {
   }
 };
 
+int64_t prepared_bytes(const PackedInt8& weight, int64_t rows) {
+  if (weight.unsigned_weights == nullptr) return rows * int64_t{sizeof(int32_t)};
+  return (rows + PreparedBlock::kRows - 1) / PreparedBlock::kRows *
+         PreparedBlock(weight.quads).bytes;
+}
+
+void prepare_int8(const Int8Product& product) {
+  if (product.weight->unsigned_weights != nullptr) {
+    prepare_codes<Avx2>(product);
+  } else {
+    prepare_norms<Avx2>(product);
+  }
+}
+
+void multiply_int8(const Int8Product& product) {
+  if (product.weight->unsigned_weights != nullptr) {
+    ClippedCodesProduct<Avx2>(product).run();
+  } else {
+    ClippedWeightsProduct<Avx2>(product).run();
+  }
+}
+
 }  // namespace
 
 const Kernels kAvx2Kernels = {
@@ -41,7 +74,9 @@ const Kernels kAvx2Kernels = {
     .supported =
         [] { return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0; },
     .pair_sums = true,
-    .multiply_int8 = multiply_int8_pairs<Avx2>,
+    .prepared_bytes = prepared_bytes,
+    .prepare_int8 = prepare_int8,
+    .multiply_int8 = multiply_int8,
     .multiply_float = multiply_float<Avx2>,
     .dot_rows_int8 = dot_rows_int8<SignedDots>,
     .dot_rows_float = dot_rows_float<Avx2>,

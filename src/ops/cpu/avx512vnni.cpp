@@ -59,6 +59,8 @@ const Kernels kAvx512VnniKernels = {.name = "avx512vnni",
                                                  __builtin_cpu_supports("avx512vnni") != 0;
                                         },
                                     .pair_sums = false,
+                                    .prepared_bytes = nullptr,
+                                    .prepare_int8 = nullptr,
                                     .multiply_int8 = multiply_int8_vnni<Ints>,
                                     .multiply_float = multiply_float<Avx512>,
                                     .dot_rows_int8 = dot_rows_int8<Dots>,

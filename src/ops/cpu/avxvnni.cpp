@@ -70,6 +70,8 @@ const Kernels kAvxVnniKernels = {.name = "avxvnni",
                                               has_leaf_7_1() && has_avx_vnni();
                                      },
                                  .pair_sums = false,
+                                 .prepared_bytes = nullptr,
+                                 .prepare_int8 = nullptr,
                                  .multiply_int8 = multiply_int8_vnni<Ints>,
                                  .multiply_float = multiply_float<AvxVnni>,
                                  .dot_rows_int8 = dot_rows_int8<Dots>,

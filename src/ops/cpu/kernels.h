@@ -45,7 +45,7 @@ struct Int8Product {
   const struct PackedInt8* weight;
   Span columns;
   Finish finish;
-  uint8_t* scratch;  ///< 2 · rows · codes_stride bytes
+  uint8_t* prepared;  ///< what prepare_int8 wrote
 };
 
 struct FloatProduct {
@@ -92,7 +92,11 @@ struct NormRow {
 struct Kernels {
   const char* name;
   bool (*supported)();
-  bool pair_sums;  ///< int8 weights need PairSums
+  bool pair_sums;  ///< int8 weights need ClippedWeights or UnsignedWeights
+  /// Bytes of what a product of `rows` reads beside the codes, and its maker: once for all columns,
+  /// into product.prepared. Both null where nothing is read.
+  int64_t (*prepared_bytes)(const struct PackedInt8& weight, int64_t rows);
+  void (*prepare_int8)(const Int8Product& product);
   void (*multiply_int8)(const Int8Product& product);
   void (*multiply_float)(const FloatProduct& product);
   void (*dot_rows_int8)(const RowDots& dots);

@@ -52,7 +52,7 @@ std::shared_ptr<const PackedInt8> pack_int8(const Tensor& values, std::span<cons
     packed->sums.data<int32_t>()[n] = sum;
   }
   if (keep) packed->plain = values;
-  if (pairs) add_pair_sums(*packed);
+  if (pairs) prepare_pair_sums(*packed);
   return packed;
 }
 
@@ -66,11 +66,15 @@ void read_values(const PackedInt8& packed, int64_t n, int8_t* to) {
     return;
   }
   const int8_t* from = packed.tiles.data<int8_t>() + place_of_row(packed, n);
-  for (int64_t k = 0; k < packed.columns; ++k) to[k] = from[k / 4 * 4 * kTile + k % 4];
-  if (packed.pairs == nullptr) return;
+  const int moved = packed.unsigned_weights != nullptr ? 0x80 : 0;
+  for (int64_t k = 0; k < packed.columns; ++k) {
+    to[k] = static_cast<int8_t>(from[k / 4 * 4 * kTile + k % 4] ^ moved);
+  }
+  if (packed.clipped == nullptr) return;
   const size_t tile = static_cast<size_t>(n / kTile);
-  for (int32_t i = packed.pairs->rest_offset[tile]; i < packed.pairs->rest_offset[tile + 1]; ++i) {
-    const PairSums::Rest& rest = packed.pairs->rests[static_cast<size_t>(i)];
+  const std::vector<int32_t>& offsets = packed.clipped->rest_offset;
+  for (int32_t i = offsets[tile]; i < offsets[tile + 1]; ++i) {
+    const ClippedWeights::Rest& rest = packed.clipped->rests[static_cast<size_t>(i)];
     if (rest.column == n % kTile) to[rest.k] = static_cast<int8_t>(to[rest.k] + rest.value);
   }
 }
@@ -96,7 +100,7 @@ std::shared_ptr<const PackedInt8> select_rows(const PackedInt8& packed,
     read_values(packed, ids[i], values.data());
     copy_row(values.data(), *chosen, n);
   }
-  if (packed.pairs != nullptr) add_pair_sums(*chosen);
+  if (packed.clipped != nullptr || packed.unsigned_weights != nullptr) prepare_pair_sums(*chosen);
   return chosen;
 }
 

@@ -11,41 +11,57 @@
 
 namespace heddle::ops::cpu {
 
-/// What kernels need that add products in 16 bits (AVX2, where an instruction adds two products of
-/// codes 0 … 254 and weights, and saturates).
-///
-/// `clipped`: the tiles hold weights that were moved towards 0 until no two neighbours saturate;
-/// what was taken off lies in `rests`, to be added by hand. Where that would be much, the tiles are
-/// as they came and a slower kernel takes them. Sums of `group` quads are made modulo 2^16, which
-/// is exact while |Σ code · weight| < 2^15; that is certain where (norm of the codes) · (norm of
-/// the weights) of a group is.
-struct PairSums {
+// Kernels that add products in 16 bits (AVX2, where an instruction adds two products of an unsigned
+// and a signed byte, and saturates) need the tiles in one of two ways.
+
+/// Where that leaves few rests: tiles of weights that were moved towards 0 until no two neighbours
+/// saturate with codes 0 … 254; what was taken off lies in `rests`, to be added by hand. Sums of 8
+/// quads are made modulo 2^16, which is exact while |Σ code · weight| < 2^15; that is certain where
+/// (norm of the codes) · (norm of the weights) of a group is.
+struct ClippedWeights {
+  static constexpr int kGroup = 8;  ///< quads
   struct Rest {
     int32_t column;  ///< of the tile
     int32_t k;
     int32_t value;
   };
-  bool clipped;
-  int group;                         ///< quads: 8 when clipped, else 4
   std::vector<int32_t> rest_offset;  ///< [tiles + 1]
   std::vector<Rest> rests;
   std::vector<int32_t> sums;  ///< [N rounded up to 16]: Σ_k of the clipped values
   std::vector<int32_t> norm;  ///< [tiles]: largest Σ weight² over one group, lane and column
-  /// [tiles][quads / group][16][2]: −127 · Σ weight, modulo 2^16, which centres the sums of codes
-  /// with zero 127.
+  /// [tiles][quads / 8][16][2]: −127 · Σ weight, modulo 2^16, which centres the sums of codes with
+  /// zero 127.
   std::vector<uint16_t> centres;
+};
+
+/// Elsewhere: tiles of value + 128, unsigned, for codes that are clipped (int8_clipped_codes.h).
+struct UnsignedWeights {
+  static constexpr int kGroup = 4;    ///< quads
+  static constexpr int kGroups = 32;  ///< of a word of `fits`
+  /// Codes are clipped to this Σ code² over a lane of a group. Sums of 16 bits are then exact for
+  /// the groups of the weights with a bit in `fits` [tiles][groups rounded up to 32].
+  int32_t code_norm;
+  std::vector<uint32_t> fits;
+
+  /// The bits of 32 groups of tile t, from a multiple of 32 on.
+  uint32_t of(int64_t t, int64_t group, int64_t quads) const {
+    const int64_t words = (quads / kGroup + kGroups - 1) / kGroups;
+    return fits[static_cast<size_t>(t * words + group / kGroups)];
+  }
 };
 
 /// Tile t holds rows 16 t … 16 t + 15 of a weight [N, K], zeros where there are none: byte
 /// [k / 4][n % 16][k % 4], so that four codes of a row, repeated, meet 16 columns in 64 bytes.
 struct PackedInt8 {
-  int64_t rows, columns;            ///< N, K
-  int64_t quads;                    ///< K / 4, rounded up to a whole number of kGroup
-  Tensor tiles;                     ///< i8 [N / 16][quads][16][4]
-  Tensor scales;                    ///< f32 [N rounded up to 16]
-  Tensor sums;                      ///< i32 [N rounded up to 16]: Σ_k value
-  Tensor plain;                     ///< i8 [N, K] as it came, for tables; else undefined
-  std::unique_ptr<PairSums> pairs;  ///< for kernels that add products in 16 bits; else null
+  int64_t rows, columns;  ///< N, K
+  int64_t quads;          ///< K / 4, rounded up to a whole number of kGroup
+  Tensor tiles;           ///< i8 [N / 16][quads][16][4]
+  Tensor scales;          ///< f32 [N rounded up to 16]
+  Tensor sums;            ///< i32 [N rounded up to 16]: Σ_k value
+  Tensor plain;           ///< i8 [N, K] as it came, for tables; else undefined
+  /// One of them for kernels that add products in 16 bits, else both null.
+  std::unique_ptr<ClippedWeights> clipped;
+  std::unique_ptr<UnsignedWeights> unsigned_weights;
 
   static constexpr int64_t kGroup = 8;  ///< quads that a kernel may take at once
   int64_t tile_count() const { return (rows + kTile - 1) / kTile; }
@@ -65,7 +81,7 @@ struct PackedFloat {
 };
 
 /// From values i8 [N, K] and one scale a row. `keep` keeps `values` as the plain rows; `pairs`
-/// makes PairSums.
+/// makes ClippedWeights or UnsignedWeights.
 std::shared_ptr<const PackedInt8> pack_int8(const Tensor& values, std::span<const float> scales,
                                             bool keep, bool pairs);
 

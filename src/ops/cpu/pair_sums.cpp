@@ -18,6 +18,10 @@ constexpr int kPairLimit = 32767 / 254;
 /// Clip where no more than this share of the quads has a rest: each costs a product by hand.
 constexpr double kMostRests = 0.01;
 
+/// So large a share of the groups may be too large for sums of 16 bits: the others allow larger
+/// codes.
+constexpr double kMostWide = 0.02;
+
 /// What two neighbours lose, the larger one first.
 int excess(int a, int b) {
   const bool same_sign = (a > 0) == (b > 0);
@@ -80,11 +84,11 @@ std::optional<std::vector<Place>> find_excess(PackedInt8& packed, size_t most) {
   return places;
 }
 
-void clip(PackedInt8& packed, const std::vector<Place>& places, PairSums& pairs) {
+void take_rests(PackedInt8& packed, const std::vector<Place>& places, ClippedWeights& clipped) {
   int64_t done = 0;  // tiles whose rests are all there
   const auto finish = [&](int64_t tiles) {
     for (; done < tiles; ++done) {
-      pairs.rest_offset.push_back(static_cast<int32_t>(pairs.rests.size()));
+      clipped.rest_offset.push_back(static_cast<int32_t>(clipped.rests.size()));
     }
   };
   for (const auto& [t, quad, lane] : places) {
@@ -95,23 +99,24 @@ void clip(PackedInt8& packed, const std::vector<Place>& places, PairSums& pairs)
       const int i = std::abs(pair[0]) >= std::abs(pair[1]) ? 0 : 1;
       const int taken = std::min(size, std::abs(int{pair[i]})) * (pair[i] > 0 ? 1 : -1);
       pair[i] = static_cast<int8_t>(pair[i] - taken);
-      pairs.rests.push_back({lane / 2, k + i, taken});
+      clipped.rests.push_back({lane / 2, k + i, taken});
     }
   }
   finish(packed.tile_count() + 1);
 }
 
-void add_norms_and_centres(PackedInt8& packed, PairSums& pairs) {
+void add_norms_and_centres(PackedInt8& packed, ClippedWeights& clipped) {
   const auto tiles = static_cast<size_t>(packed.tile_count());
-  pairs.sums.assign(tiles * kTile, 0);
-  pairs.centres.resize(tiles * static_cast<size_t>(packed.quads / pairs.group) * kLanes);
-  auto centre = pairs.centres.begin();
+  clipped.sums.assign(tiles * kTile, 0);
+  clipped.centres.resize(tiles * static_cast<size_t>(packed.quads / ClippedWeights::kGroup) *
+                         kLanes);
+  auto centre = clipped.centres.begin();
   for (size_t t = 0; t < tiles; ++t) {
     int32_t norm = 0;
-    for (int64_t first = 0; first < packed.quads; first += pairs.group) {
+    for (int64_t first = 0; first < packed.quads; first += ClippedWeights::kGroup) {
       Lanes sums{};
       std::array<uint32_t, kLanes> squares{};
-      for (int64_t quad = first; quad < first + pairs.group; ++quad) {
+      for (int64_t quad = first; quad < first + ClippedWeights::kGroup; ++quad) {
         const Pairs two(quad_of(packed, static_cast<int64_t>(t), quad));
         for (size_t i = 0; i < kLanes; ++i) {
           sums[i] = static_cast<int16_t>(sums[i] + two.first[i] + two.second[i]);
@@ -121,30 +126,69 @@ void add_norms_and_centres(PackedInt8& packed, PairSums& pairs) {
         }
       }
       for (size_t i = 0; i < kLanes; ++i) {
-        pairs.sums[t * kTile + i / 2] += sums[i];
+        clipped.sums[t * kTile + i / 2] += sums[i];
         *centre++ = static_cast<uint16_t>(-127 * sums[i]);
       }
       for (const uint32_t square : squares) norm = std::max(norm, static_cast<int32_t>(square));
     }
-    pairs.norm.push_back(norm);
+    clipped.norm.push_back(norm);
   }
+}
+
+void clip(PackedInt8& packed, const std::vector<Place>& places) {
+  packed.clipped = std::make_unique<ClippedWeights>();
+  take_rests(packed, places, *packed.clipped);
+  add_norms_and_centres(packed, *packed.clipped);
+}
+
+/// Largest Σ weight² of the lanes of a group.
+int32_t norm_of_group(const int8_t* quads) {
+  std::array<int32_t, kLanes> squares{};
+  for (int quad = 0; quad < UnsignedWeights::kGroup; ++quad) {
+    const Pairs two(quads + quad * 4 * kTile);
+    for (size_t i = 0; i < kLanes; ++i) {
+      squares[i] += two.first[i] * two.first[i] + two.second[i] * two.second[i];
+    }
+  }
+  return *std::max_element(squares.begin(), squares.end());
+}
+
+void make_unsigned(PackedInt8& packed) {
+  packed.unsigned_weights = std::make_unique<UnsignedWeights>();
+  UnsignedWeights& made = *packed.unsigned_weights;
+  std::vector<int32_t> norms;  // [tiles][groups]
+  for (int64_t t = 0; t < packed.tile_count(); ++t) {
+    for (int64_t quad = 0; quad < packed.quads; quad += UnsignedWeights::kGroup) {
+      norms.push_back(norm_of_group(quad_of(packed, t, quad)));
+    }
+  }
+  std::vector<int32_t> sorted = norms;
+  const auto most =
+      sorted.end() - 1 - static_cast<int64_t>(kMostWide * static_cast<double>(norms.size()));
+  std::nth_element(sorted.begin(), most, sorted.end());
+  const int32_t limit = std::max(1, *most);
+  made.code_norm = 32767 * 32767 / limit;
+  const int64_t groups = packed.quads / UnsignedWeights::kGroup;
+  for (size_t i = 0; i < norms.size(); ++i) {
+    const size_t bit = i % static_cast<size_t>(groups) % UnsignedWeights::kGroups;
+    if (bit == 0) made.fits.push_back(0);
+    if (norms[i] <= limit) made.fits.back() |= uint32_t{1} << bit;
+  }
+  auto* bytes = reinterpret_cast<uint8_t*>(packed.tiles.data<int8_t>());
+  const int64_t count = packed.tiles.elements();
+  for (int64_t i = 0; i < count; ++i) bytes[i] ^= 0x80;
 }
 
 }  // namespace
 
-void add_pair_sums(PackedInt8& packed) {
-  auto pairs = std::make_unique<PairSums>();
+void prepare_pair_sums(PackedInt8& packed) {
   const double all = static_cast<double>(packed.tile_count() * kTile * packed.quads);
   const auto places = find_excess(packed, static_cast<size_t>(kMostRests * all));
-  pairs->clipped = places.has_value();
-  pairs->group = pairs->clipped ? 8 : 4;
-  if (pairs->clipped) {
-    clip(packed, *places, *pairs);
+  if (places.has_value()) {
+    clip(packed, *places);
   } else {
-    pairs->rest_offset.assign(static_cast<size_t>(packed.tile_count()) + 1, 0);
+    make_unsigned(packed);
   }
-  add_norms_and_centres(packed, *pairs);
-  packed.pairs = std::move(pairs);
 }
 
 }  // namespace heddle::ops::cpu

@@ -1,11 +1,12 @@
-// Makes PairSums (packed.h) from tiles.
+// Makes tiles ready for sums in 16 bits (packed.h).
 #pragma once
 
 #include "heddle/ops/cpu/packed.h"
 
 namespace heddle::ops::cpu {
 
-/// Clips the tiles where that pays; `packed` holds tiles of whole weights.
-void add_pair_sums(PackedInt8& packed);
+/// Makes ClippedWeights where that pays, else UnsignedWeights; `packed` holds tiles of whole
+/// weights.
+void prepare_pair_sums(PackedInt8& packed);
 
 }  // namespace heddle::ops::cpu

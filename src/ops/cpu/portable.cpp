@@ -10,6 +10,8 @@ namespace heddle::ops::cpu {
 const Kernels kPortableKernels = {.name = "portable",
                                   .supported = [] { return true; },
                                   .pair_sums = false,
+                                  .prepared_bytes = nullptr,
+                                  .prepare_int8 = nullptr,
                                   .multiply_int8 = multiply_int8_plainly<Portable>,
                                   .multiply_float = multiply_float<Portable>,
                                   .dot_rows_int8 = dot_rows_int8_plainly<Portable>,

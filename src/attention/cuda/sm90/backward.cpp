@@ -18,9 +18,7 @@ BackwardScratchSizes backward_scratch(const BackwardLaunch& launch) {
   const Problem& problem = launch.problem;
   const int64_t tiles = int64_t{problem.batches} * problem.heads * query_tiles(problem);
   const int64_t rows = tiles * backward_tile(problem.head_dim).rows;
-  const int64_t sets = int64_t{problem.mask.batches} * problem.mask.heads;
-  return {rows * padded_head_dim(problem.head_dim), rows * 2,
-          sets * launch.by_key.tiles * query_tiles(problem), tiles * 2};
+  return {rows * padded_head_dim(problem.head_dim), rows * 2, tiles * 2};
 }
 
 int32_t backward_section(const BackwardLaunch& launch, int blocks, bool deterministic) {

@@ -25,7 +25,7 @@ struct BackwardScratch {
   float* row_terms;  // [B, H, query tiles, 2, rows of a tile]: lse · log2(e), then Δ
   WorkQueue* queue;
   // When deterministic, else null: key tiles add to a query tile's sums from the last to the first.
-  uint16_t* turns;   // [sets, key tiles, query tiles]: how many key tiles come before
+  const uint16_t* turns;  // [sets, key tiles, query tiles]: how many key tiles come before
   uint32_t* served;  // [B, H, query tiles, 2]: how many have added to each half
 };
 
@@ -42,7 +42,7 @@ struct BackwardParams {
 /// What the scratch of a launch needs, in elements; the plan by key must be known. Only the queue
 /// needs to be zero.
 struct BackwardScratchSizes {
-  int64_t d_q_sum, row_terms, turns, served;
+  int64_t d_q_sum, row_terms, served;
 };
 BackwardScratchSizes backward_scratch(const BackwardLaunch& launch);
 

@@ -1,5 +1,5 @@
 // What goes before and after the backward's main kernel, a block a query tile:
-//   prepare: the row terms lse · log2(e) and Δ = Σ_e out · d_out; dQ's sums to zero; the turns
+//   prepare: the row terms lse · log2(e) and Δ = Σ_e out · d_out; dQ's sums to zero
 //   convert: dQ = scale · sums, from the order of the matrix unit's registers to rows of 16 bits
 #include "heddle/attention/cuda/dot.cuh"
 #include "heddle/attention/cuda/sm90/backward.h"
@@ -73,20 +73,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// A thread counts, for one query tile of one mask, the key tiles from the last to the first.
-__global__ void __launch_bounds__(kThreads) turns_kernel(const __grid_constant__ BackwardParams p) {
-  const TileBits& bits = p.launch.by_key;
-  const int query_tile = blockIdx.x * kThreads + threadIdx.x, set = blockIdx.y;
-  if (query_tile >= p.launch.query_tiles) return;
-  uint16_t count = 0;
-#pragma unroll 4
-  for (int key_tile = bits.tiles - 1; key_tile >= 0; --key_tile) {
-    const int64_t list = int64_t{set} * bits.tiles + key_tile;
-    const uint32_t live = bits.words[list * bits.words_per_tile + query_tile / 32].live;
-    p.scratch.turns[list * p.launch.query_tiles + query_tile] = count;
-    count += (live >> (query_tile % 32)) & 1u;
-  }
-}
 
 /// Transposes a 4 × 4 of words held by four neighbouring lanes, a row each.
 __device__ void transpose_quad(uint32_t (&words)[4]) {
@@ -179,11 +165,6 @@ cudaError_t backward_prepare(const BackwardParams& params) {
     prepare_kernel<Pair, kRows, kHeadDim>
         <<<a_block_a_tile(params), kThreads, 0, problem.stream>>>(params);
   });
-  if (params.scratch.turns != nullptr) {
-    const auto blocks = static_cast<unsigned>((params.launch.query_tiles - 1) / kThreads + 1);
-    const auto sets = static_cast<unsigned>(problem.mask.batches * problem.mask.heads);
-    turns_kernel<<<dim3(blocks, sets), kThreads, 0, problem.stream>>>(params);
-  }
   return cudaGetLastError();
 }
 

@@ -1,0 +1,160 @@
+#include "heddle/model/cuda/batch.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "heddle/mask/builders.h"
+#include "heddle/model/packed_forward.h"
+
+namespace heddle::model::cuda {
+
+namespace {
+
+constexpr int64_t kAlignment = 256;  // bytes
+
+/// The rows whose `places` are not negative, by place and then by number, in short groups.
+struct Groups {
+  explicit Groups(std::span<const int32_t> places) {
+    int32_t most = -1;
+    for (const int32_t place : places) most = std::max(most, place);
+    std::vector<int32_t> next(static_cast<size_t>(most) + 2, 0);
+    for (const int32_t place : places) {
+      if (place >= 0) ++next[static_cast<size_t>(place) + 1];
+    }
+    for (size_t i = 1; i < next.size(); ++i) next[i] += next[i - 1];
+    for (int32_t place = 0; place <= most; ++place) {
+      const int32_t end = next[static_cast<size_t>(place) + 1];
+      for (int32_t at = next[static_cast<size_t>(place)]; at < end; at += ops::cuda::kGroupRows) {
+        starts.push_back(at);
+        targets.push_back(place);
+      }
+    }
+    order.resize(static_cast<size_t>(next.back()));
+    starts.push_back(next.back());
+    for (size_t row = 0; row < places.size(); ++row) {
+      if (places[row] < 0) continue;
+      order[static_cast<size_t>(next[static_cast<size_t>(places[row])]++)] =
+          static_cast<int32_t>(row);
+    }
+  }
+  std::vector<int32_t> order, starts, targets;
+};
+
+GroupOffsets put(const Groups& groups, Staging& staging) {
+  return {staging.put<int32_t>(groups.order), staging.put<int32_t>(groups.starts),
+          staging.put<int32_t>(groups.targets), static_cast<int32_t>(groups.targets.size())};
+}
+
+SideOffsets put(std::span<const int32_t> tokens, std::span<const int32_t> offsets,
+                bool by_positions, Staging& staging) {
+  std::vector<int32_t> positions(tokens.size());
+  int64_t longest = 0;
+  for (size_t s = 0; s + 1 < offsets.size(); ++s) {
+    longest = std::max<int64_t>(longest, offsets[s + 1] - offsets[s]);
+    for (int32_t t = offsets[s]; t < offsets[s + 1]; ++t) {
+      positions[static_cast<size_t>(t)] = t - offsets[s];
+    }
+  }
+  return {.tokens = staging.put(tokens),
+          .positions = staging.put<int32_t>(positions),
+          .offsets = staging.put(offsets),
+          .by_token = put(Groups(tokens), staging),
+          .by_position = by_positions ? put(Groups(positions), staging) : GroupOffsets{},
+          .count = tokens.size(),
+          .sentences = offsets.size(),
+          .longest = longest};
+}
+
+/// Sentences without tokens have no part in a mask of one side.
+masks::Lengths with_tokens(masks::Lengths lengths) {
+  std::erase(lengths, 0);
+  return lengths;
+}
+
+}  // namespace
+
+int64_t Staging::put_bytes(const void* from, int64_t bytes) {
+  const int64_t at = used_;
+  const int64_t end = (at + bytes + kAlignment - 1) / kAlignment * kAlignment;
+  if (!memory_.defined() || end > memory_.elements()) {
+    const Tensor larger = Tensor::empty({std::max<int64_t>(2 * end, int64_t{1} << 20)}, DType::i8,
+                                        heddle::cuda::pinned_allocator());
+    if (used_ > 0) std::memcpy(larger.raw(), memory_.raw(), static_cast<size_t>(used_));
+    memory_ = larger;
+  }
+  if (bytes > 0) {
+    std::memcpy(static_cast<std::byte*>(memory_.raw()) + at, from, static_cast<size_t>(bytes));
+  }
+  used_ = end;
+  return at;
+}
+
+MaskOffsets LaidOutBatch::lay_out(ColumnMask mask) {
+  std::vector<heddle::cuda::ColumnBounds> bounds;
+  const MaskView view = mask.view();
+  bounds.reserve(static_cast<size_t>(view.key_length));
+  for (int32_t key = 0; key < view.key_length; ++key) {
+    const MaskColumn column = mask_column(view, 0, key);
+    bounds.push_back({column.lts, column.lte, column.uts, column.ute});
+  }
+  const int64_t at = staging_->put<heddle::cuda::ColumnBounds>(bounds);
+  return {std::move(mask), at};
+}
+
+LaidOutBatch::LaidOutBatch(const TrainingBatch& batch, bool learned_positions,
+                           std::unique_ptr<Staging> memory)
+    : staging_((memory->clear(), std::move(memory))),
+      source_(put(batch.pair.sources, batch.pair.source_offsets, learned_positions, *staging_)),
+      target_(put(batch.pair.targets, batch.pair.target_offsets, learned_positions, *staging_)),
+      documents_(lay_out(masks::document(with_tokens(lengths_of(batch.pair.source_offsets))))),
+      causal_(lay_out(masks::causal_document(with_tokens(lengths_of(batch.pair.target_offsets))))),
+      cross_(lay_out(masks::cross_document(lengths_of(batch.pair.target_offsets),
+                                           lengths_of(batch.pair.source_offsets)))),
+      labels_(staging_->put(batch.labels)),
+      weights_(staging_->put(batch.weights)),
+      teacher_ids_(staging_->put(batch.teacher.ids)),
+      teacher_log_probabilities_(staging_->put(batch.teacher.log_probabilities)),
+      weighted_(!batch.weights.empty()) {}
+
+BatchSide DeviceBatch::side(const SideOffsets& side) const {
+  const auto groups = [this](const GroupOffsets& offsets) {
+    return ops::cuda::RowGroups{at<int32_t>(offsets.order), at<int32_t>(offsets.starts),
+                                at<int32_t>(offsets.targets), offsets.groups};
+  };
+  return {.tokens = {at<int32_t>(side.tokens), side.count},
+          .positions = {at<int32_t>(side.positions), side.count},
+          .offsets = {at<int32_t>(side.offsets), side.sentences},
+          .by_token = groups(side.by_token),
+          .by_position = groups(side.by_position),
+          .longest = side.longest};
+}
+
+DeviceBatch::Masked DeviceBatch::masked(const MaskOffsets& mask,
+                                        autograd::cuda::Machine& machine) const {
+  const heddle::cuda::DeviceColumns columns{at<heddle::cuda::ColumnBounds>(mask.bounds),
+                                            1,
+                                            1,
+                                            mask.mask.query_length(),
+                                            mask.mask.key_length(),
+                                            mask.mask.offset(),
+                                            mask.mask.causal()};
+  return {&mask.mask, DeviceMask(columns, machine.context())};
+}
+
+DeviceBatch::DeviceBatch(const LaidOutBatch& host, autograd::cuda::Machine& machine)
+    : host_(host),
+      base_(machine.values.take<std::byte>(host.staging_->used())),
+      source_(side(host.source_)),
+      target_(side(host.target_)),
+      documents_(masked(host.documents_, machine)),
+      causal_(masked(host.causal_, machine)),
+      cross_(masked(host.cross_, machine)) {
+  const int64_t bytes = host.staging_->used();
+  heddle::cuda::copy(host.staging_->memory().slice(0, 0, bytes),
+                     Tensor::wrap(const_cast<std::byte*>(base_), {bytes}, {1}, DType::i8,
+                                  machine.context().device()),
+                     machine.stream());
+}
+
+}  // namespace heddle::model::cuda

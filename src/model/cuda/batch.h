@@ -1,0 +1,126 @@
+// A batch of sentence pairs on a GPU: tokens, positions, labels, the masks, and the rows of each
+// embedding in groups for the way back. The host's part is laid out ahead, by any thread; all of it
+// goes there in one copy.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "heddle/autograd/cuda/tape.h"
+#include "heddle/mask/device_mask.h"
+#include "heddle/mask/mask.h"
+#include "heddle/model/training.h"
+#include "heddle/ops/cuda/launch.h"
+
+namespace heddle::model::cuda {
+
+/// Page-locked memory that a batch is laid out in.
+class Staging {
+ public:
+  void clear() { used_ = 0; }
+
+  /// Takes values over; returns their offset in bytes.
+  template <typename T>
+  int64_t put(std::span<const T> values) {
+    return put_bytes(values.data(), static_cast<int64_t>(values.size_bytes()));
+  }
+  int64_t used() const { return used_; }
+  const Tensor& memory() const { return memory_; }
+
+ private:
+  int64_t put_bytes(const void* from, int64_t bytes);
+
+  Tensor memory_;  // i8
+  int64_t used_ = 0;
+};
+
+/// Rows in groups, laid out: offsets of the arrays of ops::cuda::RowGroups.
+struct GroupOffsets {
+  int64_t order, starts, targets;
+  int32_t groups;
+};
+
+struct SideOffsets {
+  int64_t tokens, positions, offsets;
+  GroupOffsets by_token, by_position;
+  size_t count, sentences;  ///< T, S + 1
+  int64_t longest;          ///< tokens of the longest sentence
+};
+
+struct MaskOffsets {
+  ColumnMask mask;
+  int64_t bounds;
+};
+
+/// The host's part of a batch.
+class LaidOutBatch {
+ public:
+  /// `learned_positions`: rows are wanted by position too.
+  LaidOutBatch(const TrainingBatch& batch, bool learned_positions, std::unique_ptr<Staging> memory);
+
+  /// The memory, for the next batch.
+  std::unique_ptr<Staging> release() { return std::move(staging_); }
+
+ private:
+  friend class DeviceBatch;
+  MaskOffsets lay_out(ColumnMask mask);
+
+  std::unique_ptr<Staging> staging_;
+  SideOffsets source_, target_;
+  MaskOffsets documents_, causal_, cross_;
+  int64_t labels_, weights_, teacher_ids_, teacher_log_probabilities_;
+  bool weighted_;
+};
+
+/// One side's rows; pointers to the GPU.
+struct BatchSide {
+  std::span<const int32_t> tokens, positions, offsets;  ///< [T], [T], [S + 1]
+  ops::cuda::RowGroups by_token, by_position;
+  int64_t longest;
+};
+
+class DeviceBatch {
+ public:
+  /// Queues the copy; `host` must live until it is done. Lives in machine.values until the scope
+  /// there ends.
+  DeviceBatch(const LaidOutBatch& host, autograd::cuda::Machine& machine);
+
+  const BatchSide& source() const { return source_; }
+  const BatchSide& target() const { return target_; }
+  const int32_t* labels() const { return at<int32_t>(host_.labels_); }
+  const float* weights() const { return host_.weighted_ ? at<float>(host_.weights_) : nullptr; }
+  const int32_t* teacher_ids() const { return at<int32_t>(host_.teacher_ids_); }
+  const float* teacher_log_probabilities() const {
+    return at<float>(host_.teacher_log_probabilities_);
+  }
+
+  struct Masked {
+    const ColumnMask* mask;
+    DeviceMask on_device;
+  };
+  Masked& documents() { return documents_; }
+  Masked& causal() { return causal_; }
+  Masked& cross() { return cross_; }
+
+  /// Attention computes hidden tiles, too.
+  void skip_nothing() {
+    for (Masked* each : {&documents_, &causal_, &cross_}) each->on_device.skip_nothing();
+  }
+
+ private:
+  template <typename T>
+  const T* at(int64_t offset) const {
+    return reinterpret_cast<const T*>(base_ + offset);
+  }
+  BatchSide side(const SideOffsets& side) const;
+  Masked masked(const MaskOffsets& mask, autograd::cuda::Machine& machine) const;
+
+  const LaidOutBatch& host_;
+  const std::byte* base_;
+  BatchSide source_, target_;
+  Masked documents_, causal_, cross_;
+};
+
+}  // namespace heddle::model::cuda

@@ -1,0 +1,153 @@
+// The Pass of a GPU: what layers_of_pass.h computes through there. See model/pass.h for what each
+// operation means.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "heddle/autograd/cuda/functions.h"
+#include "heddle/model/cuda/batch.h"
+#include "heddle/model/cuda/parameters.h"
+#include "heddle/model/layers.h"
+#include "heddle/model/pass.h"
+#include "heddle/model/weights.h"
+#include "heddle/ops/dropout.h"
+
+namespace heddle::model::cuda {
+
+/// Tables of positions on the GPU, as long as the longest sentence so far.
+class PositionTables {
+ public:
+  PositionTables(const Weights& weights, const DeviceParameters& parameters,
+                 heddle::cuda::Context& context)
+      : weights_(weights), parameters_(parameters), context_(context) {}
+
+  /// Makes sure that positions below `count` are there.
+  void extend(int64_t count);
+
+  const float* added(const StackEnds& ends) const;  ///< to embeddings, [positions, D] or null
+  const float* angles(const StackEnds& ends) const {
+    return angles_[&ends == &weights_.decoder_ends ? 1 : 0].data<float>();
+  }
+
+ private:
+  const Weights& weights_;
+  const DeviceParameters& parameters_;
+  heddle::cuda::Context& context_;
+  int64_t count_ = 0;
+  Tensor computed_;   // [positions, D], or undefined
+  Tensor angles_[2];  // of encoder and decoder: [positions, E], or undefined
+};
+
+struct PassSettings {
+  ops::Dropout dropout{};
+  double activation_dropout = 0;
+  bool recompute = false;
+};
+
+class Pass {
+ public:
+  using Rows = ops::cuda::Rows;
+  static constexpr bool kHasPast = false;
+
+  /// What is on the GPU.
+  struct Parts {
+    const Weights& weights;
+    const DeviceParameters& parameters;
+    const PositionTables& tables;
+    const DeviceBatch& batch;
+    autograd::cuda::Machine& machine;
+  };
+
+  /// Without a tape nothing is dropped.
+  Pass(const Parts& parts, const PassSettings& settings, autograd::cuda::Tape* tape)
+      : parts_(parts), settings_(settings), run_{parts.machine, tape}, trains_(tape != nullptr) {}
+  Pass(const Pass&) = delete;
+  Pass& operator=(const Pass&) = delete;
+
+  const Weights& weights() const { return parts_.weights; }
+  Rows rows(int64_t count, int64_t width) { return run_.rows(count, width); }
+  Rows columns(const Rows& x, int64_t begin, int64_t end) { return x.columns(begin, end); }
+
+  class Scope {
+   public:
+    explicit Scope(Pass& pass) {
+      if (pass.run_.tape == nullptr) scope_.emplace(pass.parts_.machine.values);
+    }
+
+   private:
+    std::optional<ops::Workspace::Scope> scope_;
+  };
+
+  struct After {
+    ops::Activation activation = ops::Activation::none;
+    const Rows* residual = nullptr;
+    ops::Next next{};
+  };
+  void linear(const Rows& x, const Projection& projection, const After& after, Rows& y);
+  void norm(Rows& x, const Rows* residual, const NormWeights& norm, const ops::Next& next, Rows& y,
+            bool drops = false);
+  void add(const Rows& y, Rows& x, bool drops = false);
+  void copy(const Rows& x, Rows& y);
+  void gate(const Rows& x, const ops::Next& next, Rows& y);
+  void embed(std::span<const int32_t> tokens, const StackEnds& ends,
+             std::span<const int32_t> positions, const ops::Next& next, Rows& x);
+  void turn(const RotaryTable& rotary, std::span<const int32_t> positions, int64_t heads, Rows& x);
+  void ssru_scan(const Rows& gates, std::span<const int32_t> offsets, Rows& y);
+  void attend(const Rows& q, const KeysOf<Rows>& keys, const Visible& visible,
+              const AttentionShape& shape, Rows& out, const AlignmentRows* alignments = nullptr);
+
+  bool drops() const { return trains_ && settings_.dropout.probability > 0; }
+  void drop(Rows& x) { autograd::cuda::drop(run_, next_dropout(settings_.dropout.probability), x); }
+  void drop_activations(Rows& x) {
+    if (trains_ && settings_.activation_dropout > 0) {
+      autograd::cuda::drop(run_, next_dropout(settings_.activation_dropout), x);
+    }
+  }
+  void set_first_row(uint64_t row) { first_row_ = row; }
+
+  template <typename F>
+  void block(Rows& x, const F& f) {
+    if (run_.tape == nullptr || !settings_.recompute) return f(x);
+    const uint32_t site = site_;
+    const uint64_t first_row = first_row_;
+    const Rows input = x;
+    const Rows output = run_.tape->rows(x.count(), x.width());
+    run_unrecorded(input, output, f);
+    run_.tape->record(output, [this, site, first_row, input, output, f](auto& tape) {
+      const size_t size = tape.size();
+      const ops::Workspace::Scope values(parts_.machine.values), host(parts_.machine.host);
+      site_ = site;
+      first_row_ = first_row;
+      Rows again = input;
+      f(again);
+      tape.move_gradient(output, again);
+      tape.run_back_to(size);
+    });
+    x = output;
+  }
+
+ private:
+  template <typename F>
+  void run_unrecorded(const Rows& input, const Rows& output, const F& f) {
+    autograd::cuda::Tape* const tape = run_.tape;
+    run_.tape = nullptr;
+    const ops::Workspace::Scope scope(parts_.machine.values);
+    Rows plain(output.row(0), output.count(), output.width(), nullptr);
+    copy(input, plain);
+    f(plain);
+    run_.tape = tape;
+  }
+
+  ops::cuda::DropoutKey next_dropout(double probability);
+
+  Parts parts_;
+  PassSettings settings_;
+  autograd::cuda::Run run_;
+  bool trains_;
+  uint32_t site_ = 0;  // of the next dropout
+  uint64_t first_row_ = 0;
+};
+
+}  // namespace heddle::model::cuda

@@ -1,0 +1,141 @@
+#include "heddle/train/cuda/adamw.h"
+
+#include <cmath>
+#include <utility>
+
+#include "heddle/base/error.h"
+#include "heddle/model/cuda/parameters.h"
+#include "heddle/ops/cuda/launch.h"
+
+namespace heddle::train::cuda {
+
+namespace {
+
+/// 64 bits from the GPU.
+template <typename T>
+T fetched(const T* from, const Tensor& to, heddle::cuda::Context& context) {
+  heddle::cuda::copy(
+      Tensor::wrap(const_cast<T*>(from), to.shape(), {1}, DType::i8, context.device()), to,
+      context.stream());
+  context.synchronize();
+  return *static_cast<const T*>(to.raw());
+}
+
+}  // namespace
+
+AdamW::AdamW(model::cuda::TrainingTransformer& transformer, const AdamWSettings& settings)
+    : transformer_(transformer), settings_(settings) {
+  settings.check();
+  HEDDLE_CHECK(settings.state_bits == 32, "optim_bits: found ", settings.state_bits,
+               "; expected 32 on a GPU");
+  heddle::cuda::Context& context = transformer.context();
+  Allocator& memory = heddle::cuda::block_allocator(context.device().index);
+  const int64_t count = transformer.parameters().count();
+  const auto make = [&] { return Tensor::empty({count}, DType::f32, memory); };
+  means_ = make();
+  squares_ = make();
+  heddle::cuda::zero(means_, context.stream());
+  heddle::cuda::zero(squares_, context.stream());
+  if (settings.ema_decay > 0) {
+    averages_ = make();
+    heddle::cuda::copy(
+        Tensor::wrap(transformer.parameters().values(), {count}, {1}, DType::f32, context.device()),
+        averages_, context.stream());
+  }
+  scratch_ = Tensor::empty({ops::cuda::kSquareBlocks + 1}, DType::f64, memory);
+  result_ = Tensor::empty({8}, DType::i8, heddle::cuda::pinned_allocator());
+}
+
+double AdamW::gradient_norm() {
+  const model::cuda::DeviceParameters& parameters = transformer_.parameters();
+  auto* sum = scratch_.data<double>();
+  HEDDLE_CUDA_CHECK(ops::cuda::launch_sum_squares(parameters.gradients(), parameters.count(),
+                                                  sum + 1, sum, transformer_.context().stream()));
+  return std::sqrt(fetched<double>(sum, result_, transformer_.context()));
+}
+
+std::string AdamW::first_not_finite() {
+  const model::cuda::DeviceParameters& parameters = transformer_.parameters();
+  auto* first = reinterpret_cast<int64_t*>(scratch_.data<double>());
+  const auto& shapes = transformer_.shapes();
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    const auto number = static_cast<model::ParameterNumber>(i);
+    const int64_t count = shapes[i].shape.elements();
+    HEDDLE_CUDA_CHECK(ops::cuda::launch_first_not_finite(parameters.gradient(number), count, first,
+                                                         transformer_.context().stream()));
+    if (fetched<int64_t>(first, result_, transformer_.context()) < count) return shapes[i].name;
+  }
+  return {};
+}
+
+void AdamW::update(int64_t step, double rate, double scale) {
+  HEDDLE_CHECK(step >= 1, "adam: found step ", step, "; expected 1 or more");
+  model::cuda::DeviceParameters& parameters = transformer_.parameters();
+  const AdamWFactors factors = factors_of(settings_, step, rate, scale);
+  HEDDLE_CUDA_CHECK(
+      ops::cuda::launch_adamw({.count = parameters.count(),
+                               .decayed = parameters.matrices(),
+                               .values = parameters.values(),
+                               .means = means_.data<float>(),
+                               .squares = squares_.data<float>(),
+                               .averages = has_average() ? averages_.data<float>() : nullptr,
+                               .gradients = parameters.gradients(),
+                               .copies = parameters.copies(),
+                               .scale = factors.scale,
+                               .beta1 = settings_.beta1,
+                               .beta2 = settings_.beta2,
+                               .keep = factors.keep,
+                               .rate = factors.rate,
+                               .root = factors.root,
+                               .epsilon = factors.epsilon,
+                               .average_decay = settings_.ema_decay},
+                              transformer_.context().stream()));
+  parameters.refresh_scaled();
+}
+
+void AdamW::swap_average() {
+  HEDDLE_CHECK(has_average(), "adam: there is no average of the weights; set ema_decay");
+  model::cuda::DeviceParameters& parameters = transformer_.parameters();
+  HEDDLE_CUDA_CHECK(ops::cuda::launch_swap(parameters.values(), averages_.data<float>(),
+                                           parameters.count(), parameters.copies(),
+                                           transformer_.context().stream()));
+  parameters.refresh_scaled();
+}
+
+std::vector<AdamW::Part> AdamW::parts() const {
+  std::vector<Part> parts{{"exp_avg.", means_.data<float>()},
+                          {"exp_avg_sq.", squares_.data<float>()}};
+  if (has_average()) parts.push_back({"ema.", averages_.data<float>()});
+  return parts;
+}
+
+std::map<std::string, Tensor> AdamW::state() {
+  std::map<std::string, Tensor> tensors;
+  for (const Part& part : parts()) {
+    std::vector<Tensor> values;
+    for (const model::ParameterShape& each : transformer_.shapes()) {
+      values.push_back(Tensor::empty(each.shape, DType::f32));
+      tensors.emplace(part.prefix + each.name, values.back());
+    }
+    transformer_.parameters().download(part.array, values);
+  }
+  return tensors;
+}
+
+void AdamW::load(const std::string& path) {
+  std::vector<model::ParameterShape> shapes;
+  for (const Part& part : parts()) {
+    for (const model::ParameterShape& each : transformer_.shapes()) {
+      shapes.push_back({part.prefix + each.name, each.shape});
+    }
+  }
+  const std::vector<Tensor> values = read_values(shapes, path);
+  size_t first = 0;
+  for (const Part& part : parts()) {
+    const size_t count = transformer_.shapes().size();
+    transformer_.parameters().upload(std::span(values).subspan(first, count), part.array);
+    first += count;
+  }
+}
+
+}  // namespace heddle::train::cuda

@@ -1,0 +1,41 @@
+// AdamW over all parameters on a GPU, in one kernel; see ../adamw.h for what it computes. The state
+// has the names and shapes that it has on the host.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "heddle/model/cuda/training.h"
+#include "heddle/train/optimizer.h"
+
+namespace heddle::train::cuda {
+
+class AdamW : public Optimizer {
+ public:
+  AdamW(model::cuda::TrainingTransformer& transformer, const AdamWSettings& settings);
+
+  double gradient_norm() override;
+  std::string first_not_finite() override;
+  void update(int64_t step, double rate, double scale) override;
+  bool has_average() const override { return averages_.defined(); }
+  void swap_average() override;
+  std::map<std::string, Tensor> state() override;
+  void load(const std::string& path) override;
+
+ private:
+  struct Part {
+    std::string prefix;
+    float* array;
+  };
+  std::vector<Part> parts() const;
+
+  model::cuda::TrainingTransformer& transformer_;
+  AdamWSettings settings_;
+  Tensor means_, squares_, averages_;  // f32, as long as the parameters
+  Tensor scratch_;                     // f64
+  Tensor result_;                      // i8 [8], page-locked
+};
+
+}  // namespace heddle::train::cuda
