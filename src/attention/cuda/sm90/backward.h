@@ -26,7 +26,7 @@ struct BackwardScratch {
   WorkQueue* queue;
   // When deterministic, else null: key tiles add to a query tile's sums from the last to the first.
   const uint16_t* turns;  // [sets, key tiles, query tiles]: how many key tiles come before
-  uint32_t* served;  // [B, H, query tiles, 2]: how many have added to each half
+  uint32_t* served;       // [B, H, query tiles, 2]: how many have added to each half
 };
 
 struct BackwardParams {

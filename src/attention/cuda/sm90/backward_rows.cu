@@ -73,7 +73,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-
 /// Transposes a 4 × 4 of words held by four neighbouring lanes, a row each.
 __device__ void transpose_quad(uint32_t (&words)[4]) {
   const bool odd = threadIdx.x % 2 != 0, high = threadIdx.x / 2 % 2 != 0;
