@@ -67,28 +67,38 @@ Device device_of(const io::Field& config) {
   const std::string name = config["device"].text();
   HEDDLE_CHECK(name == "auto" || name == "cpu" || name == "cuda", "device: found '", name,
                "'; expected cpu, cuda or auto");
-  const bool gpu = cuda::device_count() > 0;
-  HEDDLE_CHECK(name != "cuda" || gpu, "device: found cuda, but ",
-               cuda::is_built() ? "there is no GPU here" : "this build has no CUDA",
+  constexpr int kLeast = 80;  // compute capability
+  const bool there = cuda::device_count() > 0;
+  const bool usable = there && cuda::compute_capability(0) >= kLeast;
+  HEDDLE_CHECK(name != "cuda" || usable, "device: found cuda, but ",
+               !cuda::is_built() ? "this build has no CUDA"
+               : !there          ? "there is no GPU here"
+                                 : "the GPU is older than compute capability 8.0",
                "; expected cpu or auto");
-  return {gpu && name != "cpu" ? DeviceType::cuda : DeviceType::cpu, 0};
+  return {usable && name != "cpu" ? DeviceType::cuda : DeviceType::cpu, 0};
 }
 
-/// Operations a second that the device has at most, as its maker says for dense bf16, or as
+/// Operations a second that the device has at most, for dense bf16 as its maker says, or as
 /// measured on the CPU; 0: not known.
 double peak_flops_of(Device device, int threads) {
   if (device.type == DeviceType::cpu) return sgemm_rate(threads).value_or(0);
-  const int capability = cuda::compute_capability(device.index);
-  if (capability == 90) return 989e12;
-  return capability == 80 ? 312e12 : 0;
+  const std::string name = cuda::device_name(device.index);
+  const auto is = [&](const char* part) { return name.find(part) != std::string::npos; };
+  if (is("H200") || is("H100 80GB HBM3")) return 989e12;
+  return is("A100") ? 312e12 : 0;
 }
 
 /// What a resumed run must have in common with its checkpoint, beside the settings.
-io::Value fixed_of(const train::TranslationModel& model, uint64_t text_key, int workers) {
+io::Value fixed_of(const train::TranslationModel& model, uint64_t text_key, Device device,
+                   int workers) {
   io::Value fixed;
   fixed.set("model", model::to_json(model.config()));
   fixed.set("train_text", str(text_key));
-  fixed.set("workers", workers);
+  if (device.type == DeviceType::cpu) {
+    fixed.set("workers", workers);
+  } else {
+    fixed.set("device", "cuda");
+  }
   return fixed;
 }
 
@@ -178,7 +188,7 @@ void run_training(const io::Value& values) {
   }
   const int64_t workers = config["workers"].integer(0, 1024);
   settings.loss.workers = workers > 0 ? static_cast<int>(workers) : threads;
-  settings.fixed = fixed_of(model, key, on_gpu ? 0 : settings.loss.workers);
+  settings.fixed = fixed_of(model, key, device, settings.loss.workers);
   settings.peak_flops = peak_flops_of(device, threads);
   io::write_file(io::join_path(settings.output_dir, "train_config.json"),
                  io::to_json(values, 2) + "\n");

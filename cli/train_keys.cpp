@@ -158,6 +158,8 @@ const std::vector<TrainKey>& train_keys() {
       {"adam_beta2", number, "0.98", ""},
       {"adam_epsilon", number, "1e-9", ""},
       {"max_grad_norm", number, "1", "0: no clipping"},
+      {"skip_loss_spikes", boolean, "false",
+       "no update at five deviations above the last hundred losses or norms; logged either way"},
       {"optim_bits", integer, "32", "of the optimiser's moments: 32 or 8"},
       {"ema_decay", number, "0", "of an average of the weights, which is what is kept; 0: none"},
       {"label_smoothing_factor", number, "0.1", ""},

@@ -161,6 +161,7 @@ train::TrainerSettings trainer_settings(const io::Field& config) {
   settings.loss.recompute = config["gradient_checkpointing"].boolean();
   settings.accumulation =
       static_cast<int>(config["gradient_accumulation_steps"].integer(1, 1 << 20));
+  settings.skips_spikes = config["skip_loss_spikes"].boolean();
   settings.max_grad_norm = config["max_grad_norm"].number();
   settings.logging_steps = count("logging_steps", 1);
   settings.eval_steps = count("eval_steps");

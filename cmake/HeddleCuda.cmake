@@ -35,6 +35,13 @@ if(HEDDLE_CUDA_FOUND)
   set(CMAKE_CUDA_STANDARD_REQUIRED ON)
   set(CMAKE_CUDA_EXTENSIONS OFF)
   find_package(CUDAToolkit REQUIRED)
+  if(NOT HEDDLE_ATTENTION_ONLY)
+    find_path(HEDDLE_CUBLASLT_INCLUDE cublasLt.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+    if(NOT HEDDLE_CUBLASLT_INCLUDE)
+      message(FATAL_ERROR "nvcc is here, but not cublasLt.h, which training on a GPU needs: install "
+        "the toolkit's libcublas-dev, or set HEDDLE_CUDA=OFF")
+    endif()
+  endif()
   cmake_host_system_information(RESULT cuda_jobs QUERY NUMBER_OF_LOGICAL_CORES)
   if(cuda_jobs LESS 16)
     set(cuda_jobs 2) # kernels need much memory each

@@ -200,12 +200,14 @@ def main():
         parser.add_argument("--" + name.replace("_", "-"), type=int, default=value)
     for name, value in dict(dropout=0.1, smoothing=0.1, learning_rate=5e-4, clip=1.0).items():
         parser.add_argument("--" + name.replace("_", "-"), type=float, default=value)
+    parser.add_argument("--cudnn", action="store_true", help="let attention be cuDNN's")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--profile", action="store_true", help="print where the time of 5 warm steps goes")
     parser.add_argument("--eager", action="store_true", help="without torch.compile")
     args = parser.parse_args()
 
     torch.manual_seed(args.seed)
+    torch.backends.cuda.enable_cudnn_sdp(args.cudnn)  # it makes a plan for each new shape, which takes milliseconds
     torch.set_float32_matmul_precision("high")
     processor, pairs = read_pairs(args)
     PAIRS.extend(pairs)

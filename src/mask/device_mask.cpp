@@ -109,6 +109,7 @@ void DeviceMask::import(const cuda::StartendColumns& from) {
   HEDDLE_CUDA_CHECK(cuda::launch_import(from, columns_, bounds, context_->stream()));
   for (const auto& plan : plans_) {
     HEDDLE_CUDA_CHECK(cuda::launch_plan(columns_, plan->axis, plan->bits, context_->stream()));
+    plan->turns = {};
   }
 }
 

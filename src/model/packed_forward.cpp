@@ -15,12 +15,6 @@ MaskPlan plan_of(const ColumnMask& mask, bool skips) {
   return skips ? MaskPlan(mask, kTile) : MaskPlan::without_skipping(mask, kTile);
 }
 
-/// Sentences without tokens have no part in a mask of one side.
-masks::Lengths with_tokens(masks::Lengths lengths) {
-  std::erase(lengths, 0);
-  return lengths;
-}
-
 }  // namespace
 
 TokenPlaces::TokenPlaces(std::span<const int32_t> offsets, ops::Workspace& workspace) {
@@ -45,6 +39,12 @@ std::vector<int64_t> lengths_of(std::span<const int32_t> offsets) {
   for (size_t s = 0; s + 1 < offsets.size(); ++s) {
     lengths.push_back(int64_t{offsets[s + 1]} - offsets[s]);
   }
+  return lengths;
+}
+
+std::vector<int64_t> lengths_with_tokens(std::span<const int32_t> offsets) {
+  std::vector<int64_t> lengths = lengths_of(offsets);
+  std::erase(lengths, 0);
   return lengths;
 }
 
@@ -80,8 +80,8 @@ PackedForward::PackedForward(const PackedPair& pairs, int64_t width, ops::Worksp
     : pairs_(pairs),
       source_places_(pairs.source_offsets, workspace),
       target_places_(pairs.target_offsets, workspace),
-      documents_(masks::document(with_tokens(lengths_of(pairs.source_offsets)))),
-      causal_(masks::causal_document(with_tokens(lengths_of(pairs.target_offsets)))),
+      documents_(masks::document(lengths_with_tokens(pairs.source_offsets))),
+      causal_(masks::causal_document(lengths_with_tokens(pairs.target_offsets))),
       cross_(masks::cross_document(lengths_of(pairs.target_offsets),
                                    lengths_of(pairs.source_offsets))),
       documents_plan_(plan_of(documents_, skips)),

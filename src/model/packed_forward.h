@@ -28,6 +28,9 @@ struct TokenPlaces {
 /// Lengths of the sentences that offsets cut, those without tokens too.
 std::vector<int64_t> lengths_of(std::span<const int32_t> offsets);
 
+/// … and without those, which have no part in a mask of one side.
+std::vector<int64_t> lengths_with_tokens(std::span<const int32_t> offsets);
+
 /// Throws unless offsets cut `tokens` tokens into sentences; returns how many.
 int64_t check_offsets(const char* what, std::span<const int32_t> offsets, size_t tokens);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "heddle/ops/cpu/tables.h"
 
@@ -23,8 +24,9 @@ void* Workspace::take_bytes(size_t bytes) {
     used_ = 0;
   }
   if (block_ == blocks_.size()) {
-    const size_t doubled = blocks_.empty() ? kSmallest : 2 * blocks_.back()->bytes();
-    blocks_.push_back(memory_->allocate(std::max(padded, std::min(doubled, largest_))));
+    const size_t wanted = blocks_.empty() ? std::max(kSmallest, std::exchange(merged_, 0))
+                                          : std::min(2 * blocks_.back()->bytes(), largest_);
+    blocks_.push_back(memory_->allocate(std::max(padded, wanted)));
   }
   void* piece = static_cast<char*>(blocks_[block_]->data()) + used_;
   used_ += padded;
@@ -36,10 +38,8 @@ void Workspace::rewind(size_t block, size_t used) {
   used_ = used;
   // All given back: the small blocks of the beginning go, so that memory comes from one block.
   if (block_ == 0 && used_ == 0 && blocks_.size() > 1) {
-    size_t bytes = 0;
-    for (const auto& held : blocks_) bytes += held->bytes();
+    merged_ = bytes();  // taken when it is next needed: nothing may throw here
     blocks_.clear();
-    blocks_.push_back(memory_->allocate(bytes));
   }
 }
 

@@ -60,8 +60,9 @@ class Workspace {
   Allocator* memory_;
   size_t largest_;
   std::vector<std::shared_ptr<Buffer>> blocks_;
-  size_t block_ = 0;  // the one that is cut next
-  size_t used_ = 0;   // bytes of it
+  size_t block_ = 0;   // the one that is cut next
+  size_t used_ = 0;    // bytes of it
+  size_t merged_ = 0;  // of the first block to come, in place of several; 0: no matter
 };
 
 }  // namespace heddle::ops

@@ -193,10 +193,10 @@ Allocator& block_allocator(int device) {
       const DeviceGuard guard(device_);
       void* data = nullptr;
       const cudaError_t status = cudaMalloc(&data, bytes);
-      if (status != cudaSuccess) cudaGetLastError();
-      HEDDLE_CHECK(status == cudaSuccess, "out of GPU memory: asked for ", bytes,
-                   " bytes; CUDA says ", cudaGetErrorString(status),
-                   ". Hint: smaller batches, or less kept of each layer");
+      if (status == cudaErrorMemoryAllocation) cudaGetLastError();
+      HEDDLE_CHECK(status != cudaErrorMemoryAllocation, "out of GPU memory: asked for ", bytes,
+                   " bytes. Hint: smaller batches, or less kept of each layer");
+      HEDDLE_CUDA_CHECK(status);
       return std::make_shared<Block>(data, bytes, Device{DeviceType::cuda, device_});
     }
 
@@ -236,6 +236,8 @@ Context::~Context() {
 }
 
 void Context::synchronize() const { HEDDLE_CUDA_CHECK(cudaStreamSynchronize(stream_)); }
+
+void wait_quietly(StreamHandle stream) noexcept { cudaStreamSynchronize(stream); }
 
 Event::Event() { HEDDLE_CUDA_CHECK(cudaEventCreate(&event_)); }
 Event::~Event() { cudaEventDestroy(event_); }

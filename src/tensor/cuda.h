@@ -106,6 +106,9 @@ class Context {
   Allocator* memory_;
 };
 
+/// Returns when a stream's work is done, or has failed: for ways out that must not throw.
+void wait_quietly(StreamHandle stream) noexcept;
+
 /// A point in a stream's work, with its time.
 class Event {
  public:

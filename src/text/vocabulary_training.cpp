@@ -113,7 +113,7 @@ TrainedVocabulary train_vocabulary(const NextLine& next, const VocabularySetting
   Iterator iterator(lines);
   const auto status = sentencepiece::SentencePieceTrainer::Train(options, &iterator, &result.model);
   HEDDLE_CHECK(status.ok(), "vocabulary: ", reason_of(status), " (", lines.size(),
-               " lines were read)");
+               " lines were read). Hint: is it the text? Of a TSV, name its columns");
   return result;
 }
 

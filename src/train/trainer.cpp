@@ -26,6 +26,12 @@ using Clock = std::chrono::steady_clock;
 /// PyTorch's clip_grad_norm_ has the same.
 constexpr double kClipEpsilon = 1e-6;
 
+io::Value list_of(const std::vector<uint64_t>& pairs) {
+  io::Value::List ids;
+  for (const uint64_t pair : pairs) ids.emplace_back(static_cast<int64_t>(pair));
+  return ids;
+}
+
 class Training {
  public:
   Training(Trainable& model, const data::TokenPairs& pairs, const data::TokenPairs& validation,
@@ -69,6 +75,7 @@ class Training {
   std::optional<End> reached_end() const;
   bool step();
   LossSums accumulate(std::vector<uint64_t>& pairs);
+  bool spikes(const LossSums& sums, double norm, const std::vector<uint64_t>& pairs);
   void skip(const LossSums& sums, double norm, const std::vector<uint64_t>& pairs);
   void report();
   void evaluate();
@@ -180,7 +187,9 @@ bool Training::step() {
     skip(sums, norm, pairs);
   } else {
     state_.skipped_in_row = 0;
-    if (sums.weight > 0) {  // a batch of ignored labels teaches nothing
+    const bool skips = spikes(sums, norm, pairs) && settings_.skips_spikes;
+    state_.skipped += skips ? 1 : 0;
+    if (sums.weight > 0 && !skips) {  // a batch of ignored labels teaches nothing
       const double clip = settings_.max_grad_norm > 0
                               ? std::min(1.0, settings_.max_grad_norm / (norm + kClipEpsilon))
                               : 1.0;
@@ -196,6 +205,33 @@ bool Training::step() {
   return true;
 }
 
+/// Whether the step falls out of the row of the last ones; on record if so.
+bool Training::spikes(const LossSums& sums, double norm, const std::vector<uint64_t>& pairs) {
+  if (sums.weight <= 0) return false;
+  const double loss = sums.loss / sums.weight;
+  const bool found = loss > state_.loss.limit() || norm > state_.norm.limit();
+  if (found) {
+    const int64_t number = state_.step + 1;
+    const char* action = settings_.skips_spikes ? "skipped" : "none";
+    io::Value record;
+    record.set("step", number);
+    record.set("event", "spike");
+    record.set("action", action);
+    record.set("loss", loss);
+    record.set("usual_loss", state_.loss.mean);
+    record.set("grad_norm", norm);
+    record.set("usual_grad_norm", state_.norm.mean);
+    record.set("pairs", list_of(pairs));
+    write(record);
+    warn(str("step ", number, ": loss ", loss, " and gradient norm ", norm, "; usual were ",
+             state_.loss.mean, " and ", state_.norm.mean,
+             settings_.skips_spikes ? "; the update is left out" : ""));
+  }
+  state_.loss.add(loss);
+  state_.norm.add(norm);
+  return found;
+}
+
 void Training::skip(const LossSums& sums, double norm, const std::vector<uint64_t>& pairs) {
   ++state_.skipped;
   ++state_.skipped_in_row;
@@ -207,9 +243,7 @@ void Training::skip(const LossSums& sums, double norm, const std::vector<uint64_
   record.set("loss", str(sums.loss));
   record.set("grad_norm", str(norm));
   record.set("first_not_finite", parameter);
-  io::Value::List ids;
-  for (const uint64_t pair : pairs) ids.emplace_back(static_cast<int64_t>(pair));
-  record.set("pairs", std::move(ids));
+  record.set("pairs", list_of(pairs));
   write(record);
   warn(str("step ", number, " is skipped: loss ", sums.loss, ", gradient norm ", norm,
            parameter.empty() ? "" : ", first in " + parameter));

@@ -41,6 +41,8 @@ struct TrainerSettings {
   int save_total_limit = 3;
   int64_t early_stopping_patience = 0;  ///< evaluations without a lower loss; 0: no such end
   int64_t most_skipped_in_row = 10;
+  bool skips_spikes = false;   ///< no update where loss or norm is five deviations above the last
+                               ///< hundred steps'; it is logged either way
   std::string event_folder{};  ///< for TensorBoard; empty: no events
   double peak_flops = 0;       ///< of the machine, a second, for the MFU; 0: not known
   bool resume = true;          ///< from the newest whole checkpoint, if there is one

@@ -37,6 +37,7 @@ io::Value fixed_settings(const TrainerSettings& settings) {
   fixed.set("ema_decay", settings.optimizer.ema_decay);
   fixed.set("gradient_accumulation_steps", settings.accumulation);
   fixed.set("max_grad_norm", settings.max_grad_norm);
+  if (settings.skips_spikes) fixed.set("skip_loss_spikes", true);
   fixed.set("max_tokens_per_batch", settings.packing.max_tokens);
   fixed.set("window", settings.packing.window);
   fixed.set("data_seed", io::Value(static_cast<int64_t>(settings.packing.seed)));

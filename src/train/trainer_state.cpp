@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <charconv>
+#include <optional>
 
 #include "heddle/base/error.h"
 #include "heddle/io/hash64.h"
@@ -25,6 +26,21 @@ double double_of(const io::Field& field) {
 
 int64_t count_of(const io::Field& field) { return field.integer(0, INT64_MAX); }
 
+io::Value to_value(const Spread& spread) {
+  io::Value value;
+  value.set("mean", bits_of(spread.mean));
+  value.set("variance", bits_of(spread.variance));
+  value.set("count", spread.count);
+  return value;
+}
+
+/// Checkpoints did not always have it.
+Spread spread_of(const std::optional<io::Field>& field) {
+  if (!field) return {};
+  return {double_of((*field)["mean"]), double_of((*field)["variance"]),
+          count_of((*field)["count"])};
+}
+
 }  // namespace
 
 io::Value to_value(const TrainerState& state) {
@@ -36,6 +52,8 @@ io::Value to_value(const TrainerState& state) {
   value.set("tokens", state.tokens);
   value.set("skipped", state.skipped);
   value.set("skipped_in_row", state.skipped_in_row);
+  value.set("loss_spread", to_value(state.loss));
+  value.set("norm_spread", to_value(state.norm));
   value.set("interval_loss", bits_of(state.interval.loss));
   value.set("interval_nll", bits_of(state.interval.nll));
   value.set("interval_weight", bits_of(state.interval.weight));
@@ -56,6 +74,8 @@ TrainerState state_of(const io::Field& field) {
   state.tokens = count_of(field["tokens"]);
   state.skipped = count_of(field["skipped"]);
   state.skipped_in_row = count_of(field["skipped_in_row"]);
+  state.loss = spread_of(field.find("loss_spread"));
+  state.norm = spread_of(field.find("norm_spread"));
   state.interval.loss = double_of(field["interval_loss"]);
   state.interval.nll = double_of(field["interval_nll"]);
   state.interval.weight = double_of(field["interval_weight"]);

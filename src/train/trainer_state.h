@@ -7,6 +7,7 @@
 
 #include "heddle/data/packer.h"
 #include "heddle/io/value.h"
+#include "heddle/train/spread.h"
 #include "heddle/train/trainable.h"
 
 namespace heddle::train {
@@ -17,6 +18,7 @@ struct TrainerState {
   int64_t tokens = 0;             ///< target tokens trained on
   int64_t skipped = 0;            ///< steps whose gradient was not finite
   int64_t skipped_in_row = 0;
+  Spread loss, norm;     ///< a token's loss and the gradient's norm, of the last steps
   LossSums interval;     ///< since the last report
   double best_loss = 0;  ///< of a validation; meaningful after the first
   int64_t best_step = 0;

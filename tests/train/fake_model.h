@@ -45,7 +45,15 @@ class FakeModel : public train::Trainable {
 
   train::LossSums forward_backward(const data::PackedBatch& batch,
                                    const train::LossSettings& settings) override {
-    const train::LossSums sums = run(batch, &settings);
+    train::LossSums sums = run(batch, &settings);
+    if (spike && spike(settings.step)) {
+      sums.loss *= 40;
+      for (auto& slot : slots_) {
+        for (int64_t i = 0; i < slot.gradient.elements(); ++i) {
+          slot.gradient.data<float>()[i] *= 40;
+        }
+      }
+    }
     if (poison && poison(settings.step)) {
       slots_[1].gradient.data<float>()[3] = std::numeric_limits<float>::quiet_NaN();
     }
@@ -74,6 +82,7 @@ class FakeModel : public train::Trainable {
 
   int changes = 0;
   std::function<bool(uint64_t step)> poison;  // of a gradient
+  std::function<bool(uint64_t step)> spike;   // of loss and gradient
 
  private:
   train::LossSums run(const data::PackedBatch& batch, const train::LossSettings* settings) {

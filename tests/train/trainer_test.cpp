@@ -265,6 +265,57 @@ TEST_F(TrainerTest, NU07_TenInARowEndTheRunAndKeepTheCheckpoint) {
   EXPECT_EQ(found->manifest.step, 50);
 }
 
+TEST_F(TrainerTest, NU08_SpikesAreOnRecordAndMayBeLeftOut) {
+  const auto train_with = [&](const std::string& name, bool skips, bool spikes) {
+    FakeModel model;
+    if (spikes) model.spike = [](uint64_t step) { return step == 20 || step == 70 || step == 71; };
+    train::TrainerSettings given = settings(name, 90);
+    given.skips_spikes = skips;
+    given.accumulation = 1;
+    std::vector<std::string> warnings;
+    train::TrainerHooks hooks;
+    hooks.warn = [&](const std::string& text) { warnings.push_back(text); };
+    Outcome outcome = run(model, given, hooks);
+    EXPECT_EQ(warnings.size(), spikes ? 2u : 0u) << name;  // there is no row yet at step 20
+    return outcome;
+  };
+  const Outcome plain = train_with("plain", false, false),
+                logged = train_with("logged", false, true),
+                skipped = train_with("skipped", true, true);
+  EXPECT_EQ(plain.log.find("spike"), std::string::npos);
+  for (const Outcome* each : {&logged, &skipped}) {
+    const size_t at = each->log.find("{\"step\":70,\"event\":\"spike\"");
+    ASSERT_NE(at, std::string::npos) << each->log;
+    const std::string line = each->log.substr(at, each->log.find('\n', at) - at);
+    EXPECT_NE(line.find("\"pairs\":["), std::string::npos) << line;
+    EXPECT_NE(line.find(each == &skipped ? "\"action\":\"skipped\"" : "\"action\":\"none\""),
+              std::string::npos)
+        << line;
+  }
+  EXPECT_EQ(logged.result.state.skipped, 0);
+  EXPECT_EQ(skipped.result.state.skipped, 2);
+  EXPECT_NE(logged.model, skipped.model);
+}
+
+TEST_F(TrainerTest, CK18_CheckpointsOfEarlierVersionsGoOn) {
+  const fs::path kept = fs::path(HEDDLE_TEST_DATA) / "checkpoints";
+  int found = 0;
+  for (const auto& format : fs::directory_iterator(kept)) {
+    SCOPED_TRACE(format.path());
+    const std::string name = format.path().filename();
+    fs::copy(format.path(), path(name), fs::copy_options::recursive);
+    FakeModel model;
+    model.load(path(name) + "/checkpoint-60");
+    const std::string before = model.bytes();
+    const Outcome outcome = run(model, settings(name, 100));
+    EXPECT_EQ(outcome.result.state.step, 100);
+    EXPECT_EQ(outcome.log.find("\"step\":7,"), std::string::npos) << "it began anew";
+    EXPECT_NE(outcome.model, before);
+    ++found;
+  }
+  EXPECT_GE(found, 1);
+}
+
 TEST_F(TrainerTest, EndsAfterEpochs) {
   train::TrainerSettings given = settings("run", 0);
   given.max_epochs = 2;

@@ -35,7 +35,8 @@ class Part {
     to_ = adds_ ? RowsView{tape.take_elements(rows.count() * rows.width()), rows.width()}
                 : tape.gradient(rows);
   }
-  ~Part() noexcept(false) {
+  /// After the gradient was written.
+  void finish() const {
     if (!adds_) return;
     tape_.add(to_, rows_);
     tape_.give_back(to_.data, rows_.count() * rows_.width());
@@ -71,11 +72,11 @@ void attention(const Run& run, const AttentionRows& rows, const ColumnMask& mask
                            .mask = mask_of,
                            .cuda = &on.scratch_context(),
                            .device_mask = on_device,
-                           .deterministic = on.deterministic};
+                           .deterministic = true};
   };
   {
     const ops::Workspace::Scope scope(machine.scratch);
-    attention::forward(arguments(machine, out), machine.attention_row);
+    attention::forward(arguments(machine, out));
   }
   if (run.tape == nullptr) return;
   run.tape->record(out, [&machine, rows, out, arguments](Tape& t) {
@@ -89,8 +90,8 @@ void attention(const Run& run, const AttentionRows& rows, const ColumnMask& mask
                         {.d_out = heads_of(t.gradient(out), out, rows.heads, device),
                          .d_q = d_q.heads(rows.heads, device),
                          .d_k = d_k.heads(rows.kv_heads, device),
-                         .d_v = d_v.heads(rows.kv_heads, device)},
-                        machine.attention_row);
+                         .d_v = d_v.heads(rows.kv_heads, device)});
+    for (const Part* part : {&d_q, &d_k, &d_v}) part->finish();
   });
 }
 

@@ -1,8 +1,9 @@
 // The tape of a run on a GPU, and what a run there has at hand.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <string_view>
+#include <memory>
 
 #include "heddle/autograd/basic_tape.h"
 #include "heddle/ops/cuda/gemm.h"
@@ -40,11 +41,6 @@ class Machine {
   ops::cuda::Gemm& gemm() { return gemm_; }
 
   ops::Workspace host, values, gradients, scratch;
-
-  bool deterministic = true;         ///< the backward of attention, too
-  std::string_view attention_row{};  ///< implementation of attention; empty: the first that applies
-
-  size_t bytes() const { return values.bytes() + gradients.bytes() + scratch.bytes(); }
 
  private:
   heddle::cuda::Context context_;

@@ -82,7 +82,7 @@ int launch_plan(const DeviceColumns& mask, TileAxis axis, const TileBits& bits,
 int launch_turns(const DeviceColumns& mask, const TileBits& by_key, uint16_t* turns,
                  CUstream_st* stream);
 
-/// Then makes every tile live, so that nothing is skipped: the same results, to be tested.
+/// Makes every tile of a plan live, so that nothing is skipped: the same results, to be tested.
 int launch_show_all(const DeviceColumns& mask, TileAxis axis, const TileBits& bits,
                     CUstream_st* stream);
 

@@ -211,10 +211,6 @@ __global__ void show_all_kernel(TileBits bits, int total, int others) {
   if (i % bits.words_per_tile == 0) bits.counts[i / bits.words_per_tile] = others;
 }
 
-}  // namespace
-
-namespace {
-
 /// One thread a query tile, through the key tiles from the last to the first.
 __global__ void turns_kernel(TileBits bits, int query_tiles, uint16_t* turns) {
   const int query_tile = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);

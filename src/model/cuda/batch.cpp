@@ -66,12 +66,6 @@ SideOffsets put(std::span<const int32_t> tokens, std::span<const int32_t> offset
           .longest = longest};
 }
 
-/// Sentences without tokens have no part in a mask of one side.
-masks::Lengths with_tokens(masks::Lengths lengths) {
-  std::erase(lengths, 0);
-  return lengths;
-}
-
 }  // namespace
 
 int64_t Staging::put_bytes(const void* from, int64_t bytes) {
@@ -107,8 +101,8 @@ LaidOutBatch::LaidOutBatch(const TrainingBatch& batch, bool learned_positions,
     : staging_((memory->clear(), std::move(memory))),
       source_(put(batch.pair.sources, batch.pair.source_offsets, learned_positions, *staging_)),
       target_(put(batch.pair.targets, batch.pair.target_offsets, learned_positions, *staging_)),
-      documents_(lay_out(masks::document(with_tokens(lengths_of(batch.pair.source_offsets))))),
-      causal_(lay_out(masks::causal_document(with_tokens(lengths_of(batch.pair.target_offsets))))),
+      documents_(lay_out(masks::document(lengths_with_tokens(batch.pair.source_offsets)))),
+      causal_(lay_out(masks::causal_document(lengths_with_tokens(batch.pair.target_offsets)))),
       cross_(lay_out(masks::cross_document(lengths_of(batch.pair.target_offsets),
                                            lengths_of(batch.pair.source_offsets)))),
       labels_(staging_->put(batch.labels)),

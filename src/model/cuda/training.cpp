@@ -25,12 +25,16 @@ using ops::cuda::Rows;
 /// fetched too often, few enough for some hundred MB.
 constexpr int64_t kLogits = int64_t{128} << 20;
 
+constexpr int64_t kWidestNorm = 16384;  // that norm.cu takes
+
 void check(const TransformerConfig& config) {
   const auto multiple = [](const char* what, int64_t found) {
     HEDDLE_CHECK(found % 8 == 0, "training on a GPU: ", what, " is ", found,
                  "; expected a multiple of 8. Hint: device: cpu");
   };
   multiple("the width", config.width);
+  HEDDLE_CHECK(config.width <= kWidestNorm, "training on a GPU: the width is ", config.width,
+               "; expected at most ", kWidestNorm, ". Hint: device: cpu");
   for (const auto& [stack, head] : {std::pair{&config.encoder, config.encoder_head_width()},
                                     std::pair{&config.decoder, config.decoder_head_width()}}) {
     multiple("the width of the feed-forward layers", stack->ffn_width);
@@ -47,6 +51,25 @@ std::vector<Tensor> f32_values(const ModelFiles& files) {
     values.push_back(to_f32(files.parameters.require(each.name, each.shape)));
   }
   return values;
+}
+
+/// Waits for a stream's work when it goes, whatever became of it.
+class Wait {
+ public:
+  explicit Wait(heddle::cuda::StreamHandle stream) : stream_(stream) {}
+  ~Wait() { heddle::cuda::wait_quietly(stream_); }
+  Wait(const Wait&) = delete;
+  Wait& operator=(const Wait&) = delete;
+
+ private:
+  heddle::cuda::StreamHandle stream_;
+};
+
+/// No kernel looks whether a number is in its table. −1 stands for none.
+void check_ids(const char* what, std::span<const int32_t> ids, int64_t end) {
+  for (const int32_t id : ids) {
+    HEDDLE_CHECK(id >= -1 && id < end, "training: ", what, " ", id, " of ", end);
+  }
 }
 
 bool has_labels(const TrainingBatch& batch) {
@@ -73,7 +96,7 @@ class StagingPool {
   std::vector<std::unique_ptr<Staging>> free_;
 };
 
-/// The files without the numbers, which live on the GPU.
+/// The same model with every number in f32.
 ModelFiles single_precision(ModelFiles files) {
   const std::vector<Tensor> values = f32_values(files);
   Parameters own;
@@ -94,7 +117,9 @@ struct TrainingTransformer::State {
         parameters(weights, f32_values(files), machine.context()),
         tables(weights, parameters, machine.context()),
         totals(Tensor::empty({static_cast<int64_t>(sizeof(LossTotals))}, DType::i8,
-                             heddle::cuda::pinned_allocator())) {}
+                             heddle::cuda::pinned_allocator())) {
+    files.parameters = {};  // they are on the GPU now
+  }
 
   LossSums run(const TrainingBatch& batch, LaidOutBatch* laid_out, const LossSettings& settings,
                bool trains);
@@ -107,6 +132,11 @@ struct TrainingTransformer::State {
   /// The loss of the decoder's output, and its gradient unless d_hidden has none.
   void project(const Target& target, const Rows& hidden, ops::cuda::RowsView d_hidden,
                LossTotals* sums);
+  /// Losses of `count` rows from `first` on; their logits become gradients.
+  void look_at(const Target& target, int64_t first, int64_t count, bool trains, BFloat16* logits,
+               RowLoss* losses);
+  void project_back(const Rows& rows, const BFloat16* d_logits, ops::cuda::RowsView d_rows);
+  int64_t padded_vocabulary() const { return DeviceParameters::padded(weights.output.rows()); }
 
   ModelFiles files;
   Weights weights;
@@ -121,77 +151,91 @@ struct TrainingTransformer::State {
 void TrainingTransformer::State::project(const Target& target, const Rows& hidden,
                                          ops::cuda::RowsView d_hidden, LossTotals* sums) {
   const ops::Workspace::Scope scope(machine.scratch);
-  const int64_t vocabulary = weights.output.rows(), width = hidden.width(),
-                padded = DeviceParameters::padded(vocabulary);
-  const int64_t most = std::min(std::max<int64_t>(kLogits / padded, 1), hidden.count());
-  const bool trains = d_hidden.data != nullptr;
-  const BFloat16* table = parameters.copy(weights.output_number);
-  auto* logits = machine.scratch.take<BFloat16>(most * padded);
+  const int64_t most =
+      std::min(std::max<int64_t>(kLogits / padded_vocabulary(), 1), hidden.count());
+  auto* logits = machine.scratch.take<BFloat16>(most * padded_vocabulary());
   auto* losses = machine.scratch.take<RowLoss>(hidden.count());
-  float* d_bias = parameters.gradient(weights.output_bias_number);
-  const LossSettings& settings = target.settings;
   for (int64_t first = 0; first < hidden.count(); first += most) {
     const Rows rows = hidden.range(first, std::min(first + most, hidden.count()));
-    const int64_t count = rows.count();
-    machine.gemm().multiply({.m = count,
-                             .n = padded,
-                             .k = width,
+    machine.gemm().multiply({.m = rows.count(),
+                             .n = padded_vocabulary(),
+                             .k = rows.width(),
                              .a = {rows.row(0), rows.stride()},
-                             .b = {table, width, true},
+                             .b = {parameters.copy(weights.output_number), rows.width(), true},
                              .c = logits,
-                             .c_stride = padded,
+                             .c_stride = padded_vocabulary(),
                              .bias = parameters.copy(weights.output_bias_number)});
-    const int64_t choices = first * target.teachers;
-    HEDDLE_CUDA_CHECK(ops::cuda::launch_cross_entropy(
-        {.rows = count,
-         .vocabulary = vocabulary,
-         .logits = {logits, padded},
-         .labels = target.batch.labels() + first,
-         .weights = target.batch.weights() != nullptr ? target.batch.weights() + first : nullptr,
-         .label_smoothing = static_cast<float>(settings.label_smoothing),
-         .z_loss = static_cast<float>(settings.z_loss),
-         .gradient_scale = static_cast<float>(settings.gradient_scale),
-         .teacher_weight = target.teachers > 0 ? static_cast<float>(settings.teacher_weight) : 0.0f,
-         .teacher_ids = target.batch.teacher_ids() + choices,
-         .teacher_log_probabilities = target.batch.teacher_log_probabilities() + choices,
-         .teacher_count = target.teachers,
-         .wants_gradient = trains,
-         .losses = losses + first},
-        machine.stream()));
-    if (!trains) continue;
-    machine.gemm().multiply({.m = count,
-                             .n = width,
-                             .k = padded,
-                             .a = {logits, padded},
-                             .b = {table, width},
-                             .c = d_hidden.data + first * d_hidden.stride,
-                             .c_stride = d_hidden.stride});
-    machine.gemm().multiply({.m = padded,
-                             .n = width,
-                             .k = count,
-                             .a = {logits, padded, true},
-                             .b = {rows.row(0), rows.stride()},
-                             .c = parameters.gradient(weights.output_number),
-                             .c_stride = width,
-                             .single = true,
-                             .beta = 1});
-    if (d_bias == nullptr) continue;
-    const ops::Workspace::Scope sums_scope(machine.scratch);
-    const ops::cuda::Extent extent{count, padded};
-    HEDDLE_CUDA_CHECK(ops::cuda::launch_column_sums(
-        {.extent = extent,
-         .x = {logits, padded},
-         .factor = 1,
-         .sums = d_bias,
-         .scratch = machine.scratch.take<float>(ops::cuda::column_sums_scratch(extent))},
-        machine.stream()));
+    look_at(target, first, rows.count(), d_hidden.data != nullptr, logits, losses);
+    if (d_hidden.data == nullptr) continue;
+    project_back(rows, logits, {d_hidden.data + first * d_hidden.stride, d_hidden.stride});
   }
   HEDDLE_CUDA_CHECK(ops::cuda::launch_sum_losses(losses, hidden.count(), sums, machine.stream()));
+}
+
+void TrainingTransformer::State::look_at(const Target& target, int64_t first, int64_t count,
+                                         bool trains, BFloat16* logits, RowLoss* losses) {
+  const DeviceBatch& batch = target.batch;
+  const LossSettings& settings = target.settings;
+  const int64_t choices = first * target.teachers;
+  HEDDLE_CUDA_CHECK(ops::cuda::launch_cross_entropy(
+      {.rows = count,
+       .vocabulary = weights.output.rows(),
+       .logits = {logits, padded_vocabulary()},
+       .labels = batch.labels() + first,
+       .weights = batch.weights() != nullptr ? batch.weights() + first : nullptr,
+       .label_smoothing = static_cast<float>(settings.label_smoothing),
+       .z_loss = static_cast<float>(settings.z_loss),
+       .gradient_scale = static_cast<float>(settings.gradient_scale),
+       .teacher_weight = target.teachers > 0 ? static_cast<float>(settings.teacher_weight) : 0.0f,
+       .teacher_ids = batch.teacher_ids() + choices,
+       .teacher_log_probabilities = batch.teacher_log_probabilities() + choices,
+       .teacher_count = target.teachers,
+       .wants_gradient = trains,
+       .losses = losses + first},
+      machine.stream()));
+}
+
+void TrainingTransformer::State::project_back(const Rows& rows, const BFloat16* d_logits,
+                                              ops::cuda::RowsView d_rows) {
+  const int64_t padded = padded_vocabulary(), width = rows.width();
+  machine.gemm().multiply({.m = rows.count(),
+                           .n = width,
+                           .k = padded,
+                           .a = {d_logits, padded},
+                           .b = {parameters.copy(weights.output_number), width},
+                           .c = d_rows.data,
+                           .c_stride = d_rows.stride});
+  machine.gemm().multiply({.m = padded,
+                           .n = width,
+                           .k = rows.count(),
+                           .a = {d_logits, padded, true},
+                           .b = {rows.row(0), rows.stride()},
+                           .c = parameters.gradient(weights.output_number),
+                           .c_stride = width,
+                           .single = true,
+                           .beta = 1});
+  float* d_bias = parameters.gradient(weights.output_bias_number);
+  if (d_bias == nullptr) return;
+  const ops::Workspace::Scope scope(machine.scratch);
+  const ops::cuda::Extent extent{rows.count(), padded};
+  HEDDLE_CUDA_CHECK(ops::cuda::launch_column_sums(
+      {.extent = extent,
+       .x = {const_cast<BFloat16*>(d_logits), padded},
+       .factor = 1,
+       .sums = d_bias,
+       .scratch = machine.scratch.take<float>(ops::cuda::column_sums_scratch(extent))},
+      machine.stream()));
 }
 
 std::shared_ptr<LaidOutBatch> TrainingTransformer::lay_out(const TrainingBatch& batch) const {
   check_batch(batch, {}, config());
   if (!has_labels(batch)) return {};
+  HEDDLE_CHECK(!batch.pair.sources.empty(),
+               "training: sentences without a single source token; expected some");
+  check_ids("source token", batch.pair.sources, config().source_vocabulary);
+  check_ids("target token", batch.pair.targets, config().target_vocabulary);
+  check_ids("label", batch.labels, config().target_vocabulary);
+  check_ids("teacher's choice", batch.teacher.ids, config().target_vocabulary);
   const bool learned = state_->weights.encoder_ends.positions_number >= 0;
   auto* made = new LaidOutBatch(batch, learned, state_->pool->take());
   return {made, [pool = state_->pool](LaidOutBatch* done) {
@@ -204,9 +248,8 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
                                          const LossSettings& settings, bool trains) {
   check_batch(batch, settings, files.config);
   if (!has_labels(batch)) return {};
-  HEDDLE_CHECK(!batch.pair.sources.empty(),
-               "training: sentences without a single source token; expected some");
   const ops::Workspace::Scope values(machine.values), host(machine.host);
+  const Wait wait(machine.stream());  // the batch's memory goes round when this returns
   auto* sums = machine.values.take<LossTotals>(1);
   const Tensor on_gpu =
       Tensor::wrap(sums, totals.shape(), {1}, DType::i8, machine.context().device());
@@ -256,6 +299,8 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
 }
 
 TrainingTransformer::TrainingTransformer(ModelFiles files, int device) {
+  HEDDLE_CHECK(device == 0, "training on a GPU: found GPU ", device,
+               "; expected 0. Hint: CUDA_VISIBLE_DEVICES says which that is");
   check(files.config);
   state_ = std::make_unique<State>(std::move(files), device);
 }
@@ -296,10 +341,6 @@ LossSums TrainingTransformer::loss(const TrainingBatch& batch, const LossSetting
   LossSettings plain = settings;
   plain.dropout = plain.activation_dropout = 0;
   return state_->run(batch, lay_out(batch).get(), plain, false);
-}
-
-size_t TrainingTransformer::bytes() const {
-  return state_->machine.bytes() + static_cast<size_t>(state_->parameters.count()) * 10;
 }
 
 }  // namespace heddle::model::cuda

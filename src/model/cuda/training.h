@@ -19,7 +19,7 @@ class LaidOutBatch;
 class TrainingTransformer {
  public:
   /// Throws with a hint where the model does not fit the kernels: widths and head widths that are
-  /// no multiples of 8, heads wider than 256.
+  /// no multiples of 8, widths beyond 16,384, heads wider than 256. `device` is 0.
   TrainingTransformer(ModelFiles files, int device);
   ~TrainingTransformer();
   TrainingTransformer(TrainingTransformer&&) noexcept;
@@ -46,9 +46,6 @@ class TrainingTransformer {
   LossSums forward_backward(const TrainingBatch& batch, const LossSettings& settings,
                             LaidOutBatch* laid_out = nullptr);
   LossSums loss(const TrainingBatch& batch, const LossSettings& settings);
-
-  /// GPU memory held: parameters with gradients and copies, activations, work space.
-  size_t bytes() const;
 
  private:
   struct State;

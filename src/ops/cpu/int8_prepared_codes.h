@@ -25,7 +25,7 @@ struct PreparedBlock {
       : row(4 * quads + quads / UnsignedWeights::kGroup * 4),
         centres(4 * quads),
         head(kRows * row),
-        rests(head + sizeof(Head)),
+        rests(head + int64_t{sizeof(Head)}),
         most_rests(quads / 8),
         bytes((rests + kRows * most_rests * int64_t{sizeof(CodeRests)} + 63) / 64 * 64) {}
 

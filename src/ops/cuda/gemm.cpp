@@ -19,9 +19,9 @@ struct Library {
     for (const char* name : {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"}) {
       if (handle == nullptr) handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
     }
-    HEDDLE_CHECK(handle != nullptr, "CUDA: found no libcublasLt.so.13; ", dlerror(),
-                 ". Hint: install the CUDA toolkit's libcublas, or add its folder to "
-                 "LD_LIBRARY_PATH");
+    HEDDLE_CHECK(handle != nullptr,
+                 "CUDA: found no libcublasLt.so.13. Hint: install the CUDA toolkit's libcublas, or "
+                 "add its folder to LD_LIBRARY_PATH; or train with device: cpu");
     find(create, "cublasLtCreate");
     find(destroy, "cublasLtDestroy");
     find(desc_create, "cublasLtMatmulDescCreate");
@@ -106,7 +106,8 @@ class Description {
     cublasLtEpilogue_t epilogue = product.relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT;
     if (product.bias != nullptr) {
       epilogue = product.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
-      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, product.bias);
+      const void* bias = product.bias;
+      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, CUDA_R_16BF);
     }
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
@@ -190,8 +191,9 @@ const cublasLtMatmulAlgo_t& Gemm::State::plan(const Product& product, bool exact
       lt.heuristic(handle, Description(shape), b, a, c, d, preference, 1, &result, &count);
   lt.preference_destroy(preference);
   HEDDLE_CHECK(status == CUBLAS_STATUS_SUCCESS && count > 0, "CUDA: cuBLASLt has no product [",
-               product.m, ", ", product.k, "] · [", product.k, ", ", product.n,
-               "] in bf16: ", lt.text(status));
+               product.m, ", ", product.k, "] · [", product.k, ", ", product.n, "] in bf16",
+               status == CUBLAS_STATUS_SUCCESS ? "" : ": ",
+               status == CUBLAS_STATUS_SUCCESS ? "" : lt.text(status));
   return plans.emplace(key, result.algo).first->second;
 }
 

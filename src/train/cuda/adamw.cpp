@@ -27,7 +27,7 @@ AdamW::AdamW(model::cuda::TrainingTransformer& transformer, const AdamWSettings&
     : transformer_(transformer), settings_(settings) {
   settings.check();
   HEDDLE_CHECK(settings.state_bits == 32, "optim_bits: found ", settings.state_bits,
-               "; expected 32 on a GPU");
+               "; expected 32 on a GPU. Hint: device: cpu");
   heddle::cuda::Context& context = transformer.context();
   Allocator& memory = heddle::cuda::block_allocator(context.device().index);
   const int64_t count = transformer.parameters().count();
