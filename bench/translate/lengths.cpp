@@ -1,7 +1,7 @@
 // Tokens a second of the decoder loop when the length of every translation is given, so that models
 // of random weights can be timed as if they had been trained:
 //
-//   bench_lengths MODEL REQUESTS [threads] [rows]
+//   bench_lengths MODEL REQUESTS [threads] [rows] [encode_tokens]
 //
 // A line of REQUESTS is "target tokens, source tokens…", numbers separated by spaces. No text is
 // read or made. Prints one line of JSON.
@@ -43,10 +43,11 @@ std::vector<Work> read_requests(const std::string& path, int32_t end) {
 
 /// What one thread translates, the longest first; returns the target tokens written.
 int64_t translate(const model::Transformer& model, const std::vector<Work>& all, size_t first,
-                  size_t step, int rows) {
+                  size_t step, int rows, int64_t encode_tokens) {
   ModelEngine engine(
       model, {.rows = rows, .source_tokens = 64L * rows + 1024, .target_tokens = 256L * rows});
-  Scheduler scheduler(engine, {.admission = {.encode_tokens = 1024, .refill_rows = rows / 4}});
+  Scheduler scheduler(engine,
+                      {.admission = {.encode_tokens = encode_tokens, .refill_rows = rows / 4}});
   std::vector<Result> results;
   int64_t tokens = 0;
   size_t next = first;
@@ -67,9 +68,11 @@ int64_t translate(const model::Transformer& model, const std::vector<Work>& all,
 }
 
 int main(const std::vector<std::string>& arguments) {
-  HEDDLE_CHECK(arguments.size() >= 2, "usage: bench_lengths MODEL REQUESTS [threads] [rows]");
+  HEDDLE_CHECK(arguments.size() >= 2,
+               "usage: bench_lengths MODEL REQUESTS [threads] [rows] [encode_tokens]");
   const int threads = arguments.size() > 2 ? std::stoi(arguments[2]) : 1;
   const int rows = arguments.size() > 3 ? std::stoi(arguments[3]) : 64;
+  const int64_t encode_tokens = arguments.size() > 4 ? std::stoi(arguments[4]) : 1024;
   const model::Transformer model(model::load_model(arguments[0]));
   std::vector<Work> all = read_requests(arguments[1], model.config().eos);
   std::stable_sort(all.begin(), all.end(),
@@ -78,7 +81,8 @@ int main(const std::vector<std::string>& arguments) {
   std::vector<int64_t> tokens(static_cast<size_t>(threads));
   std::vector<std::thread> workers;
   for (size_t i = 0; i < tokens.size(); ++i) {
-    workers.emplace_back([&, i] { tokens[i] = translate(model, all, i, tokens.size(), rows); });
+    workers.emplace_back(
+        [&, i] { tokens[i] = translate(model, all, i, tokens.size(), rows, encode_tokens); });
   }
   for (std::thread& worker : workers) worker.join();
   const double seconds = timer.seconds();

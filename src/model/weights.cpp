@@ -204,6 +204,8 @@ class Packer {
   ops::Weight weight(const std::string& name) const {
     ops::Weight made = parameter(name);
     if (held_as(made, precision_) != ops::Precision::int8) made.input_scale = 0;
+    made.from_relu = config_.activation == ActivationKind::relu && !config_.gated &&
+                     name.ends_with(".fc2.weight");
     return made;
   }
 

@@ -151,8 +151,9 @@ Matrix Matrix::stack(std::span<const Weight> weights, Precision precision,
     matrix.input_scale_ = weights[0].input_scale;
     std::vector<float> scales;
     const Tensor values = int8_values(weights, scales);
-    matrix.int8_ =
-        cpu::pack_int8(values, scales, matrix.rows_ >= kTableRows, matrix.kernels_->pair_sums);
+    const bool from_relu = std::ranges::all_of(weights, &Weight::from_relu);
+    matrix.int8_ = cpu::pack_int8(values, scales, matrix.rows_ >= kTableRows,
+                                  matrix.kernels_->pair_sums, from_relu);
   }
   return matrix;
 }
@@ -178,6 +179,7 @@ size_t Matrix::bytes() const {
       add(tensor);
     }
     if (int8_->clipped != nullptr) bytes += int8_->clipped->centres.size() * sizeof(uint16_t);
+    if (int8_->grouped != nullptr) bytes += int8_->grouped->limits.size();
   }
   return bytes;
 }

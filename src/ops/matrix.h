@@ -15,9 +15,10 @@ enum class Precision : uint8_t { native, f32, bf16, int8 };
 
 /// A weight as a model file has it.
 struct Weight {
-  Tensor values;          ///< [N, K] f32, f16, bf16 or i8, contiguous
-  Tensor scales{};        ///< f32 [N] or [1], for i8: weight = value · scale
-  float input_scale = 0;  ///< step of the quantised inputs; 0: one a row
+  Tensor values;           ///< [N, K] f32, f16, bf16 or i8, contiguous
+  Tensor scales{};         ///< f32 [N] or [1], for i8: weight = value · scale
+  float input_scale = 0;   ///< step of the quantised inputs; 0: one a row
+  bool from_relu = false;  ///< int8: inputs are not negative, and then some products are faster
 };
 
 namespace cpu {

@@ -139,37 +139,52 @@ TEST(Int8, CodesOfEachKind) {
            {CodeKind::normal, CodeKind::positive, CodeKind::outliers, CodeKind::uniform,
             CodeKind::signs, CodeKind::most, CodeKind::least}) {
         for (const Sizes& size : {Sizes{1, 512, 16}, Sizes{3, 37, 5}, Sizes{38, 1100, 35}}) {
-          Workspace workspace(name);
-          const Weight weight = weight_of(kind, size.rows, size.columns, 1.0f, 13);
-          const Matrix matrix(weight, Precision::native, name);
-          Rows x = codes_of(codes, size.count, size.columns, workspace);
-          Rows y(size.count, size.rows, workspace);
-          linear(x, matrix, {}, y, workspace);
-          expect_same_bits(values_of(y), expected_product(weight, x, {}, workspace),
-                           str(name, ", kind ", static_cast<int>(kind), ", codes ",
-                               static_cast<int>(codes), ", ", size.count, " rows"));
+          for (const bool from_relu : {false, true}) {
+            Workspace workspace(name);
+            Weight weight = weight_of(kind, size.rows, size.columns, 1.0f, 13);
+            weight.from_relu = from_relu;
+            const Matrix matrix(weight, Precision::native, name);
+            Rows x = codes_of(codes, size.count, size.columns, workspace);
+            Rows y(size.count, size.rows, workspace);
+            linear(x, matrix, {}, y, workspace);
+            expect_same_bits(
+                values_of(y), expected_product(weight, x, {}, workspace),
+                str(name, ", kind ", static_cast<int>(kind), ", codes ", static_cast<int>(codes),
+                    ", ", size.count, " rows", from_relu ? ", said to be positive" : ""));
+          }
         }
       }
     }
   }
 }
 
-/// Trained weights are clipped, those with many large neighbours are not.
+/// Trained weights are clipped, those with many large neighbours are not. Small ones are added in
+/// 16 bits whatever the codes.
 TEST(Int8, WaysOfPacking) {
   for (const std::string& name : instruction_sets()) {
     if (name != "avx2") continue;
-    for (const Kind kind : {Kind::trained, Kind::pairs}) {
-      const Matrix matrix(weight_of(kind, 64, 512, 1, 13), Precision::native, name);
-      EXPECT_NE(matrix.int8()->clipped, nullptr);
-      EXPECT_EQ(matrix.int8()->unsigned_weights, nullptr);
-    }
-    for (const Kind kind : {Kind::by_row, Kind::uneven, Kind::extreme}) {
-      const Matrix matrix(weight_of(kind, 64, 512, 1, 13), Precision::native, name);
-      EXPECT_EQ(matrix.int8()->clipped, nullptr);
-      ASSERT_NE(matrix.int8()->unsigned_weights, nullptr);
-      const std::vector<uint32_t>& fits = matrix.int8()->unsigned_weights->fits;
-      const auto all = [](uint32_t word) { return word == ~uint32_t{0}; };
-      EXPECT_EQ(std::all_of(fits.begin(), fits.end(), all), kind == Kind::extreme);
+    for (const bool from_relu : {false, true}) {
+      const auto packed = [&](Kind kind) {
+        Weight weight = weight_of(kind, 64, 512, 1, 13);
+        weight.from_relu = from_relu;
+        return Matrix(weight, Precision::native, name);
+      };
+      for (const Kind kind : {Kind::trained, Kind::pairs}) {
+        const Matrix matrix = packed(kind);
+        EXPECT_NE(matrix.int8()->clipped, nullptr);
+        EXPECT_EQ(matrix.int8()->grouped, nullptr);
+      }
+      for (const Kind kind : {Kind::by_row, Kind::uneven, Kind::extreme}) {
+        const Matrix matrix = packed(kind);
+        EXPECT_EQ(matrix.int8()->clipped, nullptr);
+        ASSERT_NE(matrix.int8()->grouped, nullptr);
+        EXPECT_EQ(matrix.int8()->grouped->moved, !from_relu);
+        const int groups = from_relu ? 16 : 32;  // of a slice of 128 quads
+        for (size_t i = 0; i < matrix.int8()->grouped->limits.size(); ++i) {
+          const bool none = i % 32 >= static_cast<size_t>(groups);
+          EXPECT_EQ(matrix.int8()->grouped->limits[i] == 0, none);
+        }
+      }
     }
   }
 }

@@ -1,9 +1,9 @@
 #include "heddle/ops/cpu/elementwise.h"
 #include "heddle/ops/cpu/float_product.h"
 #include "heddle/ops/cpu/gradients.h"
-#include "heddle/ops/cpu/int8_clipped_codes.h"
 #include "heddle/ops/cpu/int8_clipped_weights.h"
 #include "heddle/ops/cpu/int8_dots.h"
+#include "heddle/ops/cpu/int8_grouped.h"
 #include "heddle/ops/cpu/simd_avx2.h"
 #include "heddle/ops/cpu/tables.h"
 
@@ -46,24 +46,28 @@ struct SignedDots {
 };
 
 int64_t prepared_bytes(const PackedInt8& weight, int64_t rows) {
-  if (weight.unsigned_weights == nullptr) return rows * int64_t{sizeof(int32_t)};
+  if (weight.grouped == nullptr) return rows * int64_t{sizeof(int32_t)};
   return (rows + PreparedBlock::kRows - 1) / PreparedBlock::kRows *
          PreparedBlock(weight.quads).bytes;
 }
 
 void prepare_int8(const Int8Product& product) {
-  if (product.weight->unsigned_weights != nullptr) {
-    prepare_codes<Avx2>(product);
-  } else {
+  if (product.weight->clipped != nullptr) {
     prepare_norms<Avx2>(product);
+  } else if (product.weight->grouped->moved) {
+    prepare_codes<Avx2, true>(product);
+  } else {
+    prepare_codes<Avx2, false>(product);
   }
 }
 
 void multiply_int8(const Int8Product& product) {
-  if (product.weight->unsigned_weights != nullptr) {
-    ClippedCodesProduct<Avx2>(product).run();
-  } else {
+  if (product.weight->clipped != nullptr) {
     ClippedWeightsProduct<Avx2>(product).run();
+  } else if (product.weight->grouped->moved) {
+    GroupedProduct<Avx2, true>(product).run();
+  } else {
+    GroupedProduct<Avx2, false>(product).run();
   }
 }
 

@@ -1,5 +1,5 @@
 // Pieces of the products of codes by vpmaddubsw, which adds two products of an unsigned and a
-// signed byte in 16 bits and saturates: see int8_clipped_weights.h and int8_clipped_codes.h.
+// signed byte in 16 bits and saturates: see int8_clipped_weights.h and int8_grouped.h.
 #pragma once
 
 #include <immintrin.h>

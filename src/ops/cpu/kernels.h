@@ -92,7 +92,7 @@ struct NormRow {
 struct Kernels {
   const char* name;
   bool (*supported)();
-  bool pair_sums;  ///< int8 weights need ClippedWeights or UnsignedWeights
+  bool pair_sums;  ///< int8 weights need ClippedWeights or GroupedWeights
   /// Bytes of what a product of `rows` reads beside the codes, and its maker: once for all columns,
   /// into product.prepared. Both null where nothing is read.
   int64_t (*prepared_bytes)(const struct PackedInt8& weight, int64_t rows);

@@ -40,7 +40,7 @@ void copy_row(const int8_t* from, PackedInt8& packed, int64_t n) {
 }  // namespace
 
 std::shared_ptr<const PackedInt8> pack_int8(const Tensor& values, std::span<const float> scales,
-                                            bool keep, bool pairs) {
+                                            bool keep, bool pairs, bool from_relu) {
   const int64_t rows = values.dim(0), columns = values.dim(1);
   const std::shared_ptr<PackedInt8> packed = make_packed(rows, columns);
   std::copy(scales.begin(), scales.end(), packed->scales.data<float>());
@@ -52,7 +52,7 @@ std::shared_ptr<const PackedInt8> pack_int8(const Tensor& values, std::span<cons
     packed->sums.data<int32_t>()[n] = sum;
   }
   if (keep) packed->plain = values;
-  if (pairs) prepare_pair_sums(*packed);
+  if (pairs) prepare_pair_sums(*packed, from_relu);
   return packed;
 }
 
@@ -66,7 +66,7 @@ void read_values(const PackedInt8& packed, int64_t n, int8_t* to) {
     return;
   }
   const int8_t* from = packed.tiles.data<int8_t>() + place_of_row(packed, n);
-  const int moved = packed.unsigned_weights != nullptr ? 0x80 : 0;
+  const int moved = packed.grouped != nullptr && packed.grouped->moved ? 0x80 : 0;
   for (int64_t k = 0; k < packed.columns; ++k) {
     to[k] = static_cast<int8_t>(from[k / 4 * 4 * kTile + k % 4] ^ moved);
   }
@@ -100,7 +100,10 @@ std::shared_ptr<const PackedInt8> select_rows(const PackedInt8& packed,
     read_values(packed, ids[i], values.data());
     copy_row(values.data(), *chosen, n);
   }
-  if (packed.clipped != nullptr || packed.unsigned_weights != nullptr) prepare_pair_sums(*chosen);
+  const GroupedWeights* grouped = packed.grouped.get();
+  if (packed.clipped != nullptr || grouped != nullptr) {
+    prepare_pair_sums(*chosen, grouped != nullptr && !grouped->moved);
+  }
   return chosen;
 }
 

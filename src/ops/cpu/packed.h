@@ -34,20 +34,22 @@ struct ClippedWeights {
   std::vector<uint16_t> centres;
 };
 
-/// Elsewhere: tiles of value + 128, unsigned, for codes that are clipped (int8_clipped_codes.h).
-struct UnsignedWeights {
-  static constexpr int kGroup = 4;    ///< quads
-  static constexpr int kGroups = 32;  ///< of a word of `fits`
-  /// Codes are clipped to this Σ code² over a lane of a group. Sums of 16 bits are then exact for
-  /// the groups of the weights with a bit in `fits` [tiles][groups rounded up to 32].
-  int32_t code_norm;
-  std::vector<uint32_t> fits;
+/// Elsewhere: weights whose sums over a group of quads are made modulo 2^16 where the norms of the
+/// group and of the codes at hand allow that (int8_grouped.h).
+struct GroupedWeights {
+  static constexpr int64_t kSlice = 128;  ///< quads
+  static constexpr int64_t kLimits = 32;  ///< of a slice; it has as many groups, or half as many
+  /// Tiles hold value + 128, unsigned, for codes of both signs, which are clipped. Else they hold
+  /// the values, for codes that are never negative.
+  bool moved;
+  /// [tiles][slices][kLimits]: the largest Σ code² over a lane of a group, in units, with which no
+  /// sum leaves 16 bits; at most 254.
+  std::vector<uint8_t> limits;
+  int32_t code_norm;  ///< codes are clipped to this Σ code²
 
-  /// The bits of 32 groups of tile t, from a multiple of 32 on.
-  uint32_t of(int64_t t, int64_t group, int64_t quads) const {
-    const int64_t words = (quads / kGroup + kGroups - 1) / kGroups;
-    return fits[static_cast<size_t>(t * words + group / kGroups)];
-  }
+  static constexpr int group(bool moved) { return moved ? 4 : 8; }          ///< quads
+  static constexpr int32_t unit(bool moved) { return 128 * group(moved); }  ///< no norm has 255
+  static int64_t slices(int64_t quads) { return (quads + kSlice - 1) / kSlice; }
 };
 
 /// Tile t holds rows 16 t … 16 t + 15 of a weight [N, K], zeros where there are none: byte
@@ -61,7 +63,7 @@ struct PackedInt8 {
   Tensor plain;           ///< i8 [N, K] as it came, for tables; else undefined
   /// One of them for kernels that add products in 16 bits, else both null.
   std::unique_ptr<ClippedWeights> clipped;
-  std::unique_ptr<UnsignedWeights> unsigned_weights;
+  std::unique_ptr<GroupedWeights> grouped;
 
   static constexpr int64_t kGroup = 8;  ///< quads that a kernel may take at once
   int64_t tile_count() const { return (rows + kTile - 1) / kTile; }
@@ -81,9 +83,9 @@ struct PackedFloat {
 };
 
 /// From values i8 [N, K] and one scale a row. `keep` keeps `values` as the plain rows; `pairs`
-/// makes ClippedWeights or UnsignedWeights.
+/// makes ClippedWeights or GroupedWeights, these for codes that are never negative if `from_relu`.
 std::shared_ptr<const PackedInt8> pack_int8(const Tensor& values, std::span<const float> scales,
-                                            bool keep, bool pairs);
+                                            bool keep, bool pairs, bool from_relu = false);
 
 /// Row n, dequantised, [K].
 void read_row(const PackedInt8& packed, int64_t n, float* to);

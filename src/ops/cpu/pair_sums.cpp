@@ -18,9 +18,9 @@ constexpr int kPairLimit = 32767 / 254;
 /// Clip where no more than this share of the quads has a rest: each costs a product by hand.
 constexpr double kMostRests = 0.01;
 
-/// So large a share of the groups may be too large for sums of 16 bits: the others allow larger
-/// codes.
-constexpr double kMostWide = 0.02;
+/// For so large a share of the groups clipped codes may still be too large: the others allow larger
+/// ones.
+constexpr double kTooLarge = 0.02;
 
 /// What two neighbours lose, the larger one first.
 int excess(int a, int b) {
@@ -141,10 +141,10 @@ void clip(PackedInt8& packed, const std::vector<Place>& places) {
   add_norms_and_centres(packed, *packed.clipped);
 }
 
-/// Largest Σ weight² of the lanes of a group.
-int32_t norm_of_group(const int8_t* quads) {
+/// Largest Σ weight² of the lanes of some quads.
+int32_t norm_of(const int8_t* quads, int64_t count) {
   std::array<int32_t, kLanes> squares{};
-  for (int quad = 0; quad < UnsignedWeights::kGroup; ++quad) {
+  for (int64_t quad = 0; quad < count; ++quad) {
     const Pairs two(quads + quad * 4 * kTile);
     for (size_t i = 0; i < kLanes; ++i) {
       squares[i] += two.first[i] * two.first[i] + two.second[i] * two.second[i];
@@ -153,27 +153,29 @@ int32_t norm_of_group(const int8_t* quads) {
   return *std::max_element(squares.begin(), squares.end());
 }
 
-void make_unsigned(PackedInt8& packed) {
-  packed.unsigned_weights = std::make_unique<UnsignedWeights>();
-  UnsignedWeights& made = *packed.unsigned_weights;
-  std::vector<int32_t> norms;  // [tiles][groups]
+/// By Cauchy and Schwarz |Σ code · weight|² ≤ Σ code² · Σ weight².
+void make_grouped(PackedInt8& packed, bool moved) {
+  packed.grouped = std::make_unique<GroupedWeights>();
+  GroupedWeights& made = *packed.grouped;
+  made.moved = moved;
+  const int group = GroupedWeights::group(moved);
+  const int64_t a_tile = GroupedWeights::slices(packed.quads) * GroupedWeights::kLimits;
+  made.limits.assign(static_cast<size_t>(packed.tile_count() * a_tile), 0);
+  std::vector<int32_t> all;
   for (int64_t t = 0; t < packed.tile_count(); ++t) {
-    for (int64_t quad = 0; quad < packed.quads; quad += UnsignedWeights::kGroup) {
-      norms.push_back(norm_of_group(quad_of(packed, t, quad)));
+    for (int64_t quad = 0; quad < packed.quads; quad += group) {
+      all.push_back(32767 * 32767 / std::max(1, norm_of(quad_of(packed, t, quad), group)));
+      const int64_t slice = quad / GroupedWeights::kSlice,
+                    at = quad % GroupedWeights::kSlice / group;
+      made.limits[static_cast<size_t>(t * a_tile + slice * GroupedWeights::kLimits + at)] =
+          static_cast<uint8_t>(std::min(254, all.back() / GroupedWeights::unit(moved)));
     }
   }
-  std::vector<int32_t> sorted = norms;
-  const auto most =
-      sorted.end() - 1 - static_cast<int64_t>(kMostWide * static_cast<double>(norms.size()));
-  std::nth_element(sorted.begin(), most, sorted.end());
-  const int32_t limit = std::max(1, *most);
-  made.code_norm = 32767 * 32767 / limit;
-  const int64_t groups = packed.quads / UnsignedWeights::kGroup;
-  for (size_t i = 0; i < norms.size(); ++i) {
-    const size_t bit = i % static_cast<size_t>(groups) % UnsignedWeights::kGroups;
-    if (bit == 0) made.fits.push_back(0);
-    if (norms[i] <= limit) made.fits.back() |= uint32_t{1} << bit;
-  }
+  const auto chosen =
+      all.begin() + static_cast<int64_t>(kTooLarge * static_cast<double>(all.size()));
+  std::nth_element(all.begin(), chosen, all.end());
+  made.code_norm = *chosen;
+  if (!moved) return;
   auto* bytes = reinterpret_cast<uint8_t*>(packed.tiles.data<int8_t>());
   const int64_t count = packed.tiles.elements();
   for (int64_t i = 0; i < count; ++i) bytes[i] ^= 0x80;
@@ -181,13 +183,13 @@ void make_unsigned(PackedInt8& packed) {
 
 }  // namespace
 
-void prepare_pair_sums(PackedInt8& packed) {
+void prepare_pair_sums(PackedInt8& packed, bool from_relu) {
   const double all = static_cast<double>(packed.tile_count() * kTile * packed.quads);
   const auto places = find_excess(packed, static_cast<size_t>(kMostRests * all));
   if (places.has_value()) {
     clip(packed, *places);
   } else {
-    make_unsigned(packed);
+    make_grouped(packed, !from_relu);
   }
 }
 

@@ -5,8 +5,8 @@
 
 namespace heddle::ops::cpu {
 
-/// Makes ClippedWeights where that pays, else UnsignedWeights; `packed` holds tiles of whole
-/// weights.
-void prepare_pair_sums(PackedInt8& packed);
+/// Makes ClippedWeights where that pays, else GroupedWeights; `packed` holds tiles of whole
+/// weights. `from_relu`: for codes that are hardly ever negative.
+void prepare_pair_sums(PackedInt8& packed, bool from_relu);
 
 }  // namespace heddle::ops::cpu
