@@ -33,9 +33,10 @@ inline __m256i products(__m256i weights, __m256i codes) {
 template <typename V, bool kMoved, int R>
 inline __attribute__((always_inline)) void add_group(const CodesAndTile<R>& at,
                                                      PairSumsBlock<V, R>& sums) {
+  constexpr int kQuads = GroupedWeights::group(kMoved);
   __m256i pairs[R][2];
 #pragma GCC unroll 8
-  for (int q = 0; q < GroupedWeights::group(kMoved); ++q) {
+  for (int q = 0; q < kQuads; ++q) {
     const __m256i low = load_bytes<V>(at.values + 64 * q);
     const __m256i high = load_bytes<V>(at.values + 64 * q + 32);
 #pragma GCC unroll 8
