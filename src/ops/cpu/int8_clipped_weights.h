@@ -48,13 +48,7 @@ inline __attribute__((always_inline)) void add_groups(const uint8_t* codes, int6
         HEDDLE_OPS_PIN(pairs[r][1]);
       }
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      for (int i = 0; i < 2; ++i) {
-        sums.at[r][i] = _mm256_add_epi32(sums.at[r][i], widened<V>(pairs[r][i]));
-        HEDDLE_OPS_PIN(sums.at[r][i]);
-      }
-    }
+    add_widened<V, R>(pairs, sums);
     codes += 32;
     values += 8 * 64;
     if (kCentred) centres += 32;

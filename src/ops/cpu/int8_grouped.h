@@ -58,13 +58,7 @@ inline __attribute__((always_inline)) void add_group(const CodesAndTile<R>& at,
       HEDDLE_OPS_PIN(pairs[r][1]);
     }
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    for (int i = 0; i < 2; ++i) {
-      sums.at[r][i] = _mm256_add_epi32(sums.at[r][i], widened<V>(pairs[r][i]));
-      HEDDLE_OPS_PIN(sums.at[r][i]);
-    }
-  }
+  add_widened<V, R>(pairs, sums);
 }
 
 /// Bytes 0 and 2, or 1 and 3, of every four as 16-bit numbers.
@@ -183,10 +177,10 @@ class GroupedProduct {
 
   /// A bit for each group of a slice whose sums fit 16 bits.
   uint32_t fitting(int64_t row, int64_t t, int64_t quad) const {
-    const int64_t slice = quad / kSlice * GroupedWeights::kLimits;
-    const int64_t a_tile = GroupedWeights::slices(weight_.quads) * GroupedWeights::kLimits;
-    const __m256i limits = load_bytes<V>(grouped_.limits.data() + t * a_tile + slice);
-    const __m256i norms = load_bytes<V>(prepared(row) + block_.norms + slice);
+    const int64_t at = GroupedWeights::at(quad, kMoved);
+    const int64_t a_tile = GroupedWeights::per_tile(weight_.quads);
+    const __m256i limits = load_bytes<V>(grouped_.limits.data() + t * a_tile + at);
+    const __m256i norms = load_bytes<V>(prepared(row) + block_.norms + at);
     const __m256i fit = _mm256_cmpeq_epi8(_mm256_max_epu8(limits, norms), limits);
     return static_cast<uint32_t>(_mm256_movemask_epi8(fit));
   }

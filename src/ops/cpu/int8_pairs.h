@@ -35,4 +35,17 @@ inline __m256i widened(__m256i pairs) {
   return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
+/// The end of a group: its sums of 16 bits go to those of 32.
+template <typename V, int R>
+inline __attribute__((always_inline)) void add_widened(const __m256i (&pairs)[R][2],
+                                                       PairSumsBlock<V, R>& sums) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    for (int i = 0; i < 2; ++i) {
+      sums.at[r][i] = _mm256_add_epi32(sums.at[r][i], widened<V>(pairs[r][i]));
+      HEDDLE_OPS_PIN(sums.at[r][i]);
+    }
+  }
+}
+
 }  // namespace heddle::ops::cpu

@@ -25,7 +25,7 @@ struct PreparedBlock {
       : row(4 * quads + quads),
         centres(4 * quads),
         norms(kRows * row),
-        head(norms + GroupedWeights::slices(quads) * GroupedWeights::kLimits),
+        head(norms + GroupedWeights::per_tile(quads)),
         rests(head + int64_t{sizeof(Head)}),
         most_rests(quads / 8),
         bytes((rests + kRows * most_rests * int64_t{sizeof(CodeRests)} + 63) / 64 * 64) {}
@@ -191,9 +191,7 @@ inline bool prepare_row(const uint8_t* from, const Int8Product& p, const Prepare
       centres[quad / 4] = _mm256_extract_epi32(both, 0);
       centres[quad / 4 + 1] = _mm256_extract_epi32(both, 4);
     }
-    const int64_t slice = quad / GroupedWeights::kSlice;
-    const int64_t at = quad % GroupedWeights::kSlice / GroupedWeights::group(kMoved);
-    add_norms<V, kMoved>(norms_of_codes<V>(x), norms + slice * GroupedWeights::kLimits + at);
+    add_norms<V, kMoved>(norms_of_codes<V>(x), norms + GroupedWeights::at(quad, kMoved));
     fits = kMoved ? !clipper.full() : _mm256_movemask_epi8(x) == 0;
   }
   if (fits) return true;

@@ -49,7 +49,11 @@ struct GroupedWeights {
 
   static constexpr int group(bool moved) { return moved ? 4 : 8; }          ///< quads
   static constexpr int32_t unit(bool moved) { return 128 * group(moved); }  ///< no norm has 255
-  static int64_t slices(int64_t quads) { return (quads + kSlice - 1) / kSlice; }
+  static int64_t per_tile(int64_t quads) { return (quads + kSlice - 1) / kSlice * kLimits; }
+  /// Of the group of a quad, among the limits of a tile.
+  static int64_t at(int64_t quad, bool moved) {
+    return quad / kSlice * kLimits + quad % kSlice / group(moved);
+  }
 };
 
 /// Tile t holds rows 16 t … 16 t + 15 of a weight [N, K], zeros where there are none: byte

@@ -159,15 +159,13 @@ void make_grouped(PackedInt8& packed, bool moved) {
   GroupedWeights& made = *packed.grouped;
   made.moved = moved;
   const int group = GroupedWeights::group(moved);
-  const int64_t a_tile = GroupedWeights::slices(packed.quads) * GroupedWeights::kLimits;
+  const int64_t a_tile = GroupedWeights::per_tile(packed.quads);
   made.limits.assign(static_cast<size_t>(packed.tile_count() * a_tile), 0);
   std::vector<int32_t> all;
   for (int64_t t = 0; t < packed.tile_count(); ++t) {
     for (int64_t quad = 0; quad < packed.quads; quad += group) {
       all.push_back(32767 * 32767 / std::max(1, norm_of(quad_of(packed, t, quad), group)));
-      const int64_t slice = quad / GroupedWeights::kSlice,
-                    at = quad % GroupedWeights::kSlice / group;
-      made.limits[static_cast<size_t>(t * a_tile + slice * GroupedWeights::kLimits + at)] =
+      made.limits[static_cast<size_t>(t * a_tile + GroupedWeights::at(quad, moved))] =
           static_cast<uint8_t>(std::min(254, all.back() / GroupedWeights::unit(moved)));
     }
   }
