@@ -5,15 +5,13 @@
 #   tidy.sh --changed   the thirty changed last, of what is not committed and the last five commits
 set -euo pipefail
 cd "$(dirname "$0")/.."
-preset=dev
 tidy=$(command -v clang-tidy-14 || command -v clang-tidy) || {
   echo "tidy.sh: no clang-tidy-14; type: ./run setup checks" >&2
   exit 1
 }
-commands=build/$preset/compile_commands.json
-[ -e "$commands" ] || cmake --preset $preset >/dev/null
-passed=build/$preset/tidy
-mkdir -p "$passed"
+passed=build/tidy # configured alone: the preset dev compiles several files as one
+commands=$passed/dev/compile_commands.json
+cmake --preset dev -B "$passed/dev" -DCMAKE_UNITY_BUILD=OFF >/dev/null
 # Without g++'s precompiled headers, which clang cannot read.
 sed 's|-Winvalid-pch -include [^ ]*/cmake_pch.hxx ||' "$commands" >"$passed/compile_commands.json"
 common=$({ cat .clang-tidy "$commands"

@@ -4,18 +4,6 @@
 
 namespace heddle::decode {
 
-namespace {
-
-constexpr size_t kChunk = 32;  // lines prepared at once: long enough to pay for the lock
-
-/// Heap order: the item on top is of the oldest window, and there the longest.
-bool comes_later(const Item& a, const Item& b) {
-  if (a.window != b.window) return a.window > b.window;
-  return a.tokens < b.tokens;
-}
-
-}  // namespace
-
 LinePool::LinePool(int64_t window_lines, int workers)
     : window_lines_(static_cast<size_t>(std::max<int64_t>(window_lines, 1))),
       workers_(static_cast<size_t>(workers)) {}
@@ -57,7 +45,7 @@ void LinePool::fail(std::exception_ptr error) {
 
 bool LinePool::gives(int free_rows, Work& work) {
   if (!raw_.empty() && prepared_.size() < window_lines_) {
-    const size_t count = std::min(kChunk, raw_.size());
+    const size_t count = std::min(kPreparedAtOnce, raw_.size());
     for (size_t i = 0; i < count; ++i) {
       work.lines.push_back(std::move(raw_.front()));
       raw_.pop_front();

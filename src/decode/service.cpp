@@ -7,20 +7,12 @@ namespace heddle::decode {
 
 namespace {
 
-constexpr size_t kChunk = 32;  // lines prepared at once: long enough to pay for the lock
-
 // Pieces within so many tokens are decoded longest first, as in a file.
 constexpr int64_t kWindowTokens = 2048;
 
 // The pieces of one long line go into later windows, as if the line were so many times as long:
 // else a line of a hundred pieces would hold up all that comes behind it.
 constexpr int64_t kSpread = 8;
-
-/// Heap order: the item on top is of the oldest window, and there the longest.
-bool comes_later(const Item& a, const Item& b) {
-  if (a.window != b.window) return a.window > b.window;
-  return a.tokens < b.tokens;
-}
 
 std::vector<std::unique_ptr<Worker>> workers_of(const ModelSet& models, int most_rows) {
   Options largest;
@@ -180,7 +172,7 @@ size_t Service::open_submissions() const {
 }
 
 void Service::take_lines(Work& work) {
-  while (work.lines.size() < kChunk && queue_.has_lines()) {
+  while (work.lines.size() < kPreparedAtOnce && queue_.has_lines()) {
     const FairQueue::Turn turn = queue_.take();
     Submission& submission = turn.task->submission;
     auto line = std::make_shared<ServiceLine>();

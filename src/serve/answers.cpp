@@ -14,11 +14,6 @@ namespace {
 
 constexpr size_t kEventBytes = 16384;  // handed to libmicrohttpd at once
 
-Connection& connection_of(MHD_Connection* connection) {
-  return *static_cast<Connection*>(
-      MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context);
-}
-
 /// Events on their way to one connection.
 struct EventStream {
   MHD_Connection* connection;

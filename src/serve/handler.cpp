@@ -16,12 +16,6 @@ namespace {
 constexpr uint64_t kPatience = 8;          // a body of so many limits is read and thrown away
 constexpr uint64_t kAfterwards = 1 << 16;  // bytes that are read of one that was dismissed
 
-Connection& connection_of(MHD_Connection* connection) {
-  const MHD_ConnectionInfo* info =
-      MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-  return *static_cast<Connection*>(info->socket_context);
-}
-
 std::string address_of(MHD_Connection* connection) {
   const sockaddr* address =
       MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
@@ -56,6 +50,12 @@ std::string_view lines_of(MHD_Connection* connection, const char* method, const 
 }
 
 }  // namespace
+
+Connection& connection_of(MHD_Connection* connection) {
+  const MHD_ConnectionInfo* info =
+      MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+  return *static_cast<Connection*>(info->socket_context);
+}
 
 Handler::Handler(const ServerSettings& settings, Models& models, Connections& connections,
                  Metrics& metrics, const Log& log)

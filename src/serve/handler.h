@@ -87,4 +87,7 @@ class Handler {
   uint64_t ids_ = 0;
 };
 
+/// What connection_changed left with a connection.
+Connection& connection_of(MHD_Connection* connection);
+
 }  // namespace heddle::serve

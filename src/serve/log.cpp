@@ -23,9 +23,9 @@ std::string time_text() {
   return std::string(text, length) + "." + milliseconds + "Z";
 }
 
-double milliseconds(double seconds) { return std::round(seconds * 1e5) / 100; }
-
 }  // namespace
+
+double milliseconds(double seconds) { return std::round(seconds * 1e5) / 100; }
 
 std::string escaped(std::string_view text) {
   constexpr std::string_view kHex = "0123456789abcdef";

@@ -28,6 +28,9 @@ class Log {
   bool json_;
 };
 
+/// To a hundredth.
+double milliseconds(double seconds);
+
 /// The text with everything but printable ASCII as \xNN, cut to a readable length.
 std::string escaped(std::string_view text);
 

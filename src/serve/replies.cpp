@@ -1,13 +1,13 @@
 #include "heddle/serve/replies.h"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 
 #include "heddle/base/error.h"
 #include "heddle/io/json.h"
 #include "heddle/serve/delivery.h"
 #include "heddle/serve/languages.h"
+#include "heddle/serve/log.h"
 
 namespace heddle::serve {
 
@@ -16,8 +16,6 @@ namespace {
 using io::Value;
 
 constexpr std::string_view kRetryAfter = "1";  // seconds
-
-double milliseconds(double seconds) { return std::round(seconds * 1e5) / 100; }
 
 Value usage_value(const decode::Usage& usage) {
   Value::Map map;

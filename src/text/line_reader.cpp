@@ -17,7 +17,7 @@ namespace heddle::text {
 
 namespace {
 
-constexpr size_t kBuffer = size_t{256} << 10;
+constexpr size_t kReadBuffer = size_t{256} << 10;
 constexpr size_t kLooked = 512;  // bytes at the start that tell UTF-16
 
 /// Waits until the descriptor can be read.
@@ -74,12 +74,12 @@ LineReader::LineReader(ReadBytes read, std::string name, size_t longest)
     : read_(std::move(read)),
       name_(std::move(name)),
       longest_(longest),
-      buffer_(std::make_unique<char[]>(kBuffer)) {}
+      buffer_(std::make_unique<char[]>(kReadBuffer)) {}
 
 bool LineReader::fill() {
   if (ended_) return false;
   begin_ = 0;
-  end_ = read_(buffer_.get(), kBuffer);
+  end_ = read_(buffer_.get(), kReadBuffer);
   if (!started_) check_start();
   ended_ = end_ == 0;
   return !ended_;
@@ -90,7 +90,7 @@ bool LineReader::fill() {
 void LineReader::check_start() {
   started_ = true;
   while (end_ > 0 && end_ < kLooked && std::memchr(buffer_.get(), '\n', end_) == nullptr) {
-    const size_t got = read_(buffer_.get() + end_, kBuffer - end_);
+    const size_t got = read_(buffer_.get() + end_, kReadBuffer - end_);
     if (got == 0) break;
     end_ += got;
   }

@@ -14,7 +14,7 @@ namespace heddle::text {
 
 namespace {
 
-constexpr size_t kBuffer = size_t{64} << 10;
+constexpr size_t kWriteBuffer = size_t{64} << 10;
 
 }  // namespace
 
@@ -35,7 +35,9 @@ WriteBytes write_to(int descriptor, std::string name) {
   };
 }
 
-LineWriter::LineWriter(WriteBytes write) : write_(std::move(write)) { buffer_.reserve(kBuffer); }
+LineWriter::LineWriter(WriteBytes write) : write_(std::move(write)) {
+  buffer_.reserve(kWriteBuffer);
+}
 
 void LineWriter::write(std::string_view line) {
   const size_t begin = buffer_.size();
@@ -45,15 +47,15 @@ void LineWriter::write(std::string_view line) {
                   ' ');
   buffer_ += '\n';
   ++lines_;
-  if (buffer_.size() >= kBuffer) flush();
+  if (buffer_.size() >= kWriteBuffer) flush();
 }
 
 void LineWriter::flush() {
   if (!buffer_.empty()) write_(buffer_);
   buffer_.clear();
-  if (buffer_.capacity() > 4 * kBuffer) {  // after a line of unusual length
+  if (buffer_.capacity() > 4 * kWriteBuffer) {  // after a line of unusual length
     std::string().swap(buffer_);
-    buffer_.reserve(kBuffer);
+    buffer_.reserve(kWriteBuffer);
   }
 }
 

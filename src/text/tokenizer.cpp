@@ -22,15 +22,6 @@ namespace {
 
 constexpr std::string_view kSpace = "\xE2\x96\x81";  // ▁, how a piece writes a space
 
-/// How a piece is decoded: its text lies ready, so that decoding copies and never looks up.
-struct Surface {
-  uint32_t begin = 0;
-  uint16_t bytes = 0;
-  int16_t byte = -1;  // of a byte piece
-  PieceType type = PieceType::normal;
-  bool begins_word = false;
-};
-
 /// Adds the text with ▁ as spaces.
 void append_with_spaces(std::string& text, std::string_view piece) {
   for (size_t at = 0; at < piece.size();) {
@@ -48,6 +39,15 @@ bool is_language_mark(std::string_view piece) {
 }  // namespace
 
 struct Tokenizer::State {
+  /// How a piece is decoded: its text lies ready, so that decoding copies and never looks up.
+  struct Surface {
+    uint32_t begin = 0;
+    uint16_t bytes = 0;
+    int16_t byte = -1;  // of a byte piece
+    PieceType type = PieceType::normal;
+    bool begins_word = false;
+  };
+
   sentencepiece::SentencePieceProcessor library;
   std::string surfaces;                  // the texts of all pieces, one after the other
   std::vector<Surface> table;            // by id
@@ -217,7 +217,7 @@ void Tokenizer::decode(std::span<const int32_t> ids, std::string& text) const {
   const size_t begin = text.size();
   bool at_start = true;  // an opening space may still come
   for (size_t i = 0; i < ids.size(); ++i) {
-    const Surface& surface = state.surface(ids[i]);
+    const State::Surface& surface = state.surface(ids[i]);
     if (surface.byte >= 0) {
       i = state.decode_bytes(ids, i, text) - 1;
       continue;

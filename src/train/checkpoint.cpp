@@ -19,7 +19,7 @@ constexpr std::string_view kTemporary = ".tmp", kRemoved = ".removed", kReplaced
 constexpr int64_t kSpare = int64_t{4} << 20;  // bytes of folders and small files
 
 /// The step of "checkpoint-<step>", written as a number is.
-std::optional<int64_t> step_of(std::string_view name) {
+std::optional<int64_t> step_in_name(std::string_view name) {
   if (!name.starts_with(kPrefix)) return {};
   name.remove_prefix(kPrefix.size());
   int64_t step = 0;
@@ -51,7 +51,7 @@ std::vector<int64_t> Checkpoints::steps() const {
   std::vector<int64_t> steps;
   if (!io::is_directory(folder_)) return steps;
   for (const std::string& name : io::list_folder(folder_)) {
-    const auto step = step_of(name);
+    const auto step = step_in_name(name);
     if (step && io::is_directory(io::join_path(folder_, name))) steps.push_back(*step);
   }
   std::sort(steps.begin(), steps.end());
@@ -133,7 +133,7 @@ void Checkpoints::remove_left_overs(std::vector<std::string>& warnings) {
     for (const std::string_view ending : {kTemporary, kRemoved, kReplaced}) {
       if (!name.ends_with(ending)) continue;
       const std::string_view start = std::string_view(name).substr(0, name.size() - ending.size());
-      if (step_of(start) && !remove_tree(io::join_path(folder_, name))) {
+      if (step_in_name(start) && !remove_tree(io::join_path(folder_, name))) {
         warnings.push_back(name + " could not be removed");
       }
     }

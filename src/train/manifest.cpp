@@ -12,7 +12,7 @@ namespace heddle::train {
 namespace {
 
 constexpr int64_t kFormat = 1;
-constexpr uint64_t kLongest = uint64_t{16} << 20;  // bytes of a manifest
+constexpr uint64_t kLongestManifest = uint64_t{16} << 20;  // bytes of a manifest
 
 io::Value describe_files(const std::string& folder) {
   io::Value described{io::Value::Map{}};
@@ -60,7 +60,7 @@ void write_manifest(const std::string& folder, const Manifest& manifest,
 
 Manifest read_verified(const std::string& folder, int64_t step) {
   const std::string path = io::join_path(folder, kManifest);
-  const std::string text = io::read_text(path, kLongest);
+  const std::string text = io::read_text(path, kLongestManifest);
   const size_t head = head_of("").size();
   HEDDLE_CHECK(text.size() > head, path, ": found ", text.size(), " bytes");
   const std::string_view body = std::string_view(text).substr(head);

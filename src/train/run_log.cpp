@@ -16,7 +16,7 @@ namespace heddle::train {
 
 namespace {
 
-constexpr uint64_t kLongest = uint64_t{1} << 30;  // bytes
+constexpr uint64_t kLongestLog = uint64_t{1} << 30;  // bytes
 
 /// The step of a line; −1 when it has none (a line cut short by a crash).
 int64_t step_of(std::string_view line) {
@@ -46,7 +46,7 @@ std::string kept_lines(const std::string& text, int64_t last_step) {
 
 RunLog::RunLog(const std::string& path, int64_t last_step) : path_(path) {
   if (io::exists(path)) {
-    const std::string text = io::read_text(path, kLongest);
+    const std::string text = io::read_text(path, kLongestLog);
     const std::string kept = kept_lines(text, last_step);
     if (kept != text) io::write_file(path, kept);
   }

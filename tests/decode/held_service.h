@@ -115,7 +115,7 @@ struct Told {
   }
 };
 
-class ServiceTest : public testing::Test {
+class ServiceTest : public ::testing::Test {
  protected:
   ServiceTest() : tokenizer_(text::make_tokenizer(text::small_model().bytes(), "small")) {
     text_ = {.source = &tokenizer_, .target = &tokenizer_, .segments = {.longest = 30}, .end = 0};

@@ -11,23 +11,23 @@ namespace {
 
 using Column = std::vector<int32_t>;
 
-constexpr int kLength = 10;
+constexpr int kTokens = 10;
 
 ColumnMask import_columns(const std::vector<Column>& columns, bool causal) {
   const auto n = static_cast<int64_t>(columns.size());
-  Tensor indices = Tensor::empty({1, kLength, n}, DType::i32);  // [mask_heads, Sk, n]
-  for (int64_t key = 0; key < kLength; ++key) {
+  Tensor indices = Tensor::empty({1, kTokens, n}, DType::i32);  // [mask_heads, Sk, n]
+  for (int64_t key = 0; key < kTokens; ++key) {
     for (int64_t c = 0; c < n; ++c) {
       indices.data<int32_t>()[key * n + c] =
           columns[static_cast<size_t>(c)][static_cast<size_t>(key)];
     }
   }
-  return masks::from_startend_row_indices(indices, kLength, causal);
+  return masks::from_startend_row_indices(indices, kTokens, causal);
 }
 
 /// The picture as drawn: '#' may look, '.' may not; rows top to bottom.
 test::Dense drawn(const std::vector<std::string>& rows) {
-  return test::Dense(1, kLength, kLength, [&](int, int row, int key) {
+  return test::Dense(1, kTokens, kTokens, [&](int, int row, int key) {
     return rows[static_cast<size_t>(row)][static_cast<size_t>(key)] == '#';
   });
 }

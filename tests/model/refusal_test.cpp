@@ -7,7 +7,7 @@
 namespace heddle::model {
 namespace {
 
-TransformerConfig small() {
+TransformerConfig tiny_config() {
   TransformerConfig config;
   config.width = 48;
   config.source_vocabulary = config.target_vocabulary = 61;
@@ -27,7 +27,7 @@ void expect_error(const F& f, std::string_view part) {
 }
 
 TEST(Transformer, RefusesBadParameters) {
-  const ModelFiles good = random_model(small());
+  const ModelFiles good = random_model(tiny_config());
   const auto with = [&](auto&& change) {
     ModelFiles files = good;
     change(files);
@@ -62,7 +62,7 @@ TEST(Transformer, RefusesBadParameters) {
 }
 
 TEST(Transformer, RefusesBadInput) {
-  TransformerConfig config = small();
+  TransformerConfig config = tiny_config();
   config.max_positions = 6;
   const Transformer model(random_model(config));
   DecoderState state(model, {.rows = 2, .source_tokens = 20, .target_tokens = 20});

@@ -7,14 +7,10 @@
 #include <atomic>
 #include <thread>
 
+#include "tests/serve/translations.h"
+
 namespace heddle::serve {
 namespace {
-
-decode::Translation translation_of(std::string text) {
-  decode::Translation translation;
-  translation.text = std::move(text);
-  return translation;
-}
 
 TranslateRequest request_of(std::vector<std::string> texts, bool stream) {
   TranslateRequest request;

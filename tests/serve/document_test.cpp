@@ -3,14 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/serve/translations.h"
+
 namespace heddle::serve {
 namespace {
-
-decode::Translation translation_of(std::string text) {
-  decode::Translation translation;
-  translation.text = std::move(text);
-  return translation;
-}
 
 decode::Variant variant_of(std::string text, double score) {
   decode::Variant variant;

@@ -64,7 +64,7 @@ Trie good_trie() {
 
 constexpr std::string_view kTexts = "a\0xyz\0"sv;
 
-std::string refusal(const std::string& table) {
+std::string table_refusal(const std::string& table) {
   try {
     check_charsmap(table, "v.spm", 77);
   } catch (const Error& error) {
@@ -73,13 +73,13 @@ std::string refusal(const std::string& table) {
   return "accepted";
 }
 
-void expect_refused(const std::string& table, const std::string& part) {
-  EXPECT_NE(refusal(table).find(part), std::string::npos) << refusal(table);
+void expect_table_refused(const std::string& table, const std::string& part) {
+  EXPECT_NE(table_refusal(table).find(part), std::string::npos) << table_refusal(table);
 }
 
 TEST(Charsmap, Sp07TwinOfTheDamagedOnesWorks) {
   const std::string table = good_trie().table(kTexts);
-  EXPECT_EQ(refusal(table), "accepted");
+  EXPECT_EQ(table_refusal(table), "accepted");
   TestModel model = small_model();
   model.charsmap = table;
   const Tokenizer tokenizer = make_tokenizer(model.bytes(), "v.spm");
@@ -89,7 +89,7 @@ TEST(Charsmap, Sp07TwinOfTheDamagedOnesWorks) {
 TEST(Charsmap, Sp07Sizes) {
   const std::string table = good_trie().table(kTexts);
   for (const size_t length : {size_t{1}, size_t{4}, size_t{5}, table.size() - kTexts.size()}) {
-    expect_refused(table.substr(0, length), "expected");
+    expect_table_refused(table.substr(0, length), "expected");
   }
   const auto with_size = [&](uint32_t size) {
     std::string changed = table;
@@ -97,22 +97,22 @@ TEST(Charsmap, Sp07Sizes) {
     return changed;
   };
   for (const uint32_t size : {0u, 4u, 1020u, 1025u, 1u << 30, ~0u, ~0u - 3}) {
-    expect_refused(with_size(size), "found a trie of");
+    expect_table_refused(with_size(size), "found a trie of");
   }
 }
 
 TEST(Charsmap, Sp07RootOutside) {
   Trie trie = good_trie();
   trie.units[0] = (1u << 20) << 10;
-  expect_refused(trie.table(kTexts), "found a node at unit");
+  expect_table_refused(trie.table(kTexts), "found a node at unit");
   trie.units[0] = ~0u;
-  expect_refused(trie.table(kTexts), "found a node at unit");
+  expect_table_refused(trie.table(kTexts), "found a node at unit");
 }
 
 TEST(Charsmap, Sp07NodeOutside) {
   Trie trie = good_trie();
   trie.child(Trie::kRoot, 'C', 8 * Trie::kBlock);
-  expect_refused(trie.table(kTexts), "found a node at unit 2048");
+  expect_table_refused(trie.table(kTexts), "found a node at unit 2048");
 }
 
 TEST(Charsmap, Sp07Texts) {
@@ -121,24 +121,24 @@ TEST(Charsmap, Sp07Texts) {
     trie.value(512, text);
     return trie.table(texts);
   };
-  EXPECT_EQ(refusal(with(2, kTexts)), "accepted");
-  expect_refused(with(6, kTexts), "expected below 6");
-  expect_refused(with(0x7FFFFFFF, kTexts), "expected below 6");
-  expect_refused(with(0, "abc"), "found no end of the text");
-  expect_refused(with(0, std::string(300, 'x') + "\0xyz\0"s), "within 256 bytes");
-  expect_refused(with(0, "\xFF\0xyz\0"sv), "not UTF-8");
+  EXPECT_EQ(table_refusal(with(2, kTexts)), "accepted");
+  expect_table_refused(with(6, kTexts), "expected below 6");
+  expect_table_refused(with(0x7FFFFFFF, kTexts), "expected below 6");
+  expect_table_refused(with(0, "abc"), "found no end of the text");
+  expect_table_refused(with(0, std::string(300, 'x') + "\0xyz\0"s), "within 256 bytes");
+  expect_table_refused(with(0, "\xFF\0xyz\0"sv), "not UTF-8");
 }
 
 TEST(Charsmap, Sp07Circles) {
   Trie itself = good_trie();
   itself.child(512, 'C', 512);
-  expect_refused(itself.table(kTexts), "a circle");
+  expect_table_refused(itself.table(kTexts), "a circle");
   Trie far = good_trie();
   far.child(768, 'D', Trie::kRoot);
-  expect_refused(far.table(kTexts), "a circle");
+  expect_table_refused(far.table(kTexts), "a circle");
   Trie shared = good_trie();  // two ways to one node are no circle
   shared.child(Trie::kRoot, 'D', 768, true);
-  EXPECT_EQ(refusal(shared.table(kTexts)), "accepted");
+  EXPECT_EQ(table_refusal(shared.table(kTexts)), "accepted");
 }
 
 /// A path of `length` bytes 'A', every node of which ends a rule if asked to.
@@ -154,10 +154,10 @@ std::string chain(uint32_t length, bool rules) {
 }
 
 TEST(Charsmap, Sp07LongPaths) {
-  EXPECT_EQ(refusal(chain(32, true)), "accepted");
-  expect_refused(chain(33, true), "more than 32 rules");
-  EXPECT_EQ(refusal(chain(256, false)), "accepted");
-  expect_refused(chain(257, false), "more than 256 bytes");
+  EXPECT_EQ(table_refusal(chain(32, true)), "accepted");
+  expect_table_refused(chain(33, true), "more than 32 rules");
+  EXPECT_EQ(table_refusal(chain(256, false)), "accepted");
+  expect_table_refused(chain(257, false), "more than 256 bytes");
 }
 
 }  // namespace

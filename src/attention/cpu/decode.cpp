@@ -10,8 +10,6 @@ namespace heddle::attention::cpu {
 
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
 /// What the rows see of 64 keys, for each head of the mask.
 struct KeyBlock {
   int32_t tile;

@@ -9,8 +9,6 @@ namespace heddle::attention::cpu {
 
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
 /// One query tile of one head, on its way through the keys.
 struct QueryTile {
   int32_t head;

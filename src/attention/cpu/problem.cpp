@@ -163,10 +163,9 @@ void prefetch_rows(const Tensor& tensor, int64_t head, int32_t first, int count)
 }
 
 RowEnd end_row(double max, double sum, double sink) {
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  if (sum == 0) return {0, static_cast<float>(-kInfinity)};  // its largest weight would be 1
+  if (sum == 0) return {0, -kInfinity};  // its largest weight would be 1
   const double log_sum = max + std::log2(sum);
-  if (sink == -kInfinity) {
+  if (sink == -double{kInfinity}) {
     return {static_cast<float>(1 / sum), static_cast<float>(log_sum * std::numbers::ln2)};
   }
   const double larger = std::max(log_sum, sink), smaller = std::min(log_sum, sink);

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -11,6 +12,8 @@
 #include "heddle/attention/cpu/kernels.h"
 
 namespace heddle::attention::cpu {
+
+inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 using Words = std::array<uint64_t, 64>;
 

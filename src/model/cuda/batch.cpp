@@ -11,7 +11,7 @@ namespace heddle::model::cuda {
 
 namespace {
 
-constexpr int64_t kAlignment = 256;  // bytes
+constexpr int64_t kPieceAlignment = 256;  // bytes
 
 /// The rows whose `places` are not negative, by place and then by number, in short groups.
 struct Groups {
@@ -70,7 +70,7 @@ SideOffsets put(std::span<const int32_t> tokens, std::span<const int32_t> offset
 
 int64_t Staging::put_bytes(const void* from, int64_t bytes) {
   const int64_t at = used_;
-  const int64_t end = (at + bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const int64_t end = (at + bytes + kPieceAlignment - 1) / kPieceAlignment * kPieceAlignment;
   if (!memory_.defined() || end > memory_.elements()) {
     const Tensor larger = Tensor::empty({std::max<int64_t>(2 * end, int64_t{1} << 20)}, DType::i8,
                                         heddle::cuda::pinned_allocator());

@@ -5,7 +5,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "heddle/autograd/cuda/tape.h"
@@ -34,6 +36,26 @@ class Staging {
 
   Tensor memory_;  // i8
   int64_t used_ = 0;
+};
+
+/// Page-locked memory that goes round: it is slow to come by.
+class StagingPool {
+ public:
+  std::unique_ptr<Staging> take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) return std::make_unique<Staging>();
+    std::unique_ptr<Staging> taken = std::move(free_.back());
+    free_.pop_back();
+    return taken;
+  }
+  void give(std::unique_ptr<Staging> staging) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(std::move(staging));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Staging>> free_;
 };
 
 /// Rows in groups, laid out: offsets of the arrays of ops::cuda::RowGroups.

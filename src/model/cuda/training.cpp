@@ -1,7 +1,6 @@
 #include "heddle/model/cuda/training.h"
 
 #include <algorithm>
-#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -75,26 +74,6 @@ void check_ids(const char* what, std::span<const int32_t> ids, int64_t end) {
 bool has_labels(const TrainingBatch& batch) {
   return std::ranges::any_of(batch.labels, [](int32_t label) { return label >= 0; });
 }
-
-/// Page-locked memory that goes round: it is slow to come by.
-class StagingPool {
- public:
-  std::unique_ptr<Staging> take() {
-    const std::lock_guard lock(mutex_);
-    if (free_.empty()) return std::make_unique<Staging>();
-    std::unique_ptr<Staging> taken = std::move(free_.back());
-    free_.pop_back();
-    return taken;
-  }
-  void give(std::unique_ptr<Staging> staging) {
-    const std::lock_guard lock(mutex_);
-    free_.push_back(std::move(staging));
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Staging>> free_;
-};
 
 /// The same model with every number in f32.
 ModelFiles single_precision(ModelFiles files) {
