@@ -1,6 +1,7 @@
 """Starts `heddle serve` for a test, watches its process, and runs test cases by name."""
 
 import argparse
+import contextlib
 import os
 import pathlib
 import re
@@ -37,17 +38,38 @@ def options(description, **extra):
     return found
 
 
+@contextlib.contextmanager
+def server_apart():
+    """Processors for a server alone, half of all; what is started meanwhile has the others, as on another machine.
+
+    None where there is only one processor.
+    """
+    mine = sorted(os.sched_getaffinity(0))
+    half = len(mine) // 2
+    try:
+        os.sched_setaffinity(0, mine[half:])
+        yield mine[:half] or None
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
 class Server:
     """A running `heddle serve`; its log is kept in memory."""
 
-    def __init__(self, found, *flags, models=None, port=0, ready=True):
-        command = [found.binary, "serve", "--listen", f"127.0.0.1:{port}", "--threads", str(found.threads)]
+    def __init__(self, found, *flags, models=None, port=0, ready=True, processors=None):
+        threads = found.threads if processors is None else len(processors)
+        command = [found.binary, "serve", "--listen", f"127.0.0.1:{port}", "--threads", str(threads)]
         for model in models or found.served:
             command += ["--model", model]
         self.log = []
         self.port = None
         self.listening = threading.Event()
-        self.process = subprocess.Popen(command + list(flags), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command + list(flags),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            preexec_fn=processors and (lambda: os.sched_setaffinity(0, processors)),
+        )
         threading.Thread(target=self.read_log, daemon=True).start()
         if ready and (not self.listening.wait(60) or self.port is None):
             raise RuntimeError("the server did not start:\n" + b"\n".join(self.log).decode(errors="replace"))
