@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Lines out = lines in, and memory stays flat, with hostile lines mixed in.
 
-  endurance.py --heddle build/release/bin/heddle --model MODEL --text lines.en --lines 1000000
+  endurance.py --heddle build/release/bin/heddle --model MODEL --text lines.en --lines 1000000 [-- OPTION...]
 
 Takes the first lines of a text (plain or .zst), puts hostile ones at random places, translates the
 file with --in and --out and looks at the process's memory all the time. Ordinary lines must give what
-they give without the hostile ones (a sample is translated again alone). Exit code 1 on any fault."""
+they give without the hostile ones (a sample is translated again alone). What stands behind -- goes to
+heddle translate. Exit code 1 on any fault."""
 import argparse
 import json
 import os
@@ -95,13 +96,14 @@ def main():
     parser.add_argument("--hostile", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("more", nargs="*")
     options = parser.parse_args()
     faults = []
     with tempfile.TemporaryDirectory() as folder:
         source, target, summary = (os.path.join(folder, name) for name in ("in", "out", "json"))
         number, sample = mix(options, source)
         base = [options.heddle, "translate", "--model", options.model, "--threads",
-                str(options.threads)]
+                str(options.threads), *options.more]
         process = subprocess.Popen([*base, "--in", source, "--out", target, "--json", summary])
         seen = watch(process, 1.0)
         if process.returncode != 0:
