@@ -3,6 +3,7 @@
 
 #include "cli/commands.h"
 #include "cli/format.h"
+#include "cli/gguf_words.h"
 #include "cli/model_words.h"
 #include "cli/tensor_table.h"
 #include "heddle/base/error.h"
@@ -23,6 +24,7 @@ struct InspectOptions {
 /// A file that is not a model by itself (weights without their config) has tensors only.
 struct Found {
   std::optional<model::ModelFiles> model;
+  std::shared_ptr<const io::GgufModel> gguf;  ///< a language model's container
   std::string format;
   std::string reason;  ///< why it is not a model
   std::vector<TensorRow> rows;
@@ -34,6 +36,12 @@ Found look(const std::string& path) {
     found.format = model::name_of(model::recognise(path));
     found.model = model::load_model(path);
     found.rows = rows_of_model(*found.model);
+    return found;
+  }
+  if (io::exists(path) && io::GgufFile::recognises(io::Source(path))) {
+    found.format = "GGUF";
+    found.gguf = std::make_shared<const io::GgufModel>(path);
+    found.rows = rows_of_gguf(found.gguf);
     return found;
   }
   try {
@@ -64,6 +72,7 @@ std::string vocabulary_lines(const model::ModelFiles& model) {
 }
 
 std::string text_of(const Found& found, const std::string& path) {
+  if (found.gguf) return str(path, ": ", gguf_words(*found.gguf), "\n", table_of(found.rows));
   if (!found.model) {
     return str(path, ": tensors alone (", found.reason, ")\n\n", table_of(found.rows));
   }
@@ -77,6 +86,10 @@ std::string json_text_of(const Found& found, const std::string& path) {
   if (found.model) {
     text += str(",\n \"format\": ", json_string(found.format),
                 ",\n \"config\": ", io::to_json(model::to_json(found.model->config)));
+  }
+  if (found.gguf) {
+    text += str(",\n \"format\": ", json_string(found.format),
+                ",\n \"metadata\": ", gguf_json(*found.gguf));
   }
   return text + str(",\n \"tensors\": ", json_of(found.rows), "}\n");
 }
@@ -109,7 +122,7 @@ void add_inspect_command(const Command& parent) {
       "inspect", "show the architecture and the tensors of a model or a tensor file");
   const auto options = std::make_shared<InspectOptions>();
   command.positional("PATH", options->path,
-                     "directory or file: Marian .bin or .npz, CTranslate2, safetensors");
+                     "directory or file: Marian .bin or .npz, CTranslate2, safetensors, GGUF");
   command.flag("--json", options->json, "print one JSON object and nothing else");
   command.flag("--check-tensors", options->check_tensors,
                "read every element; exit code 1 when one is NaN or infinite");
@@ -118,6 +131,7 @@ void add_inspect_command(const Command& parent) {
       "  heddle inspect model.enpt.intgemm.alphas.bin\n"
       "  heddle inspect enpt-heddle --json | jq .config\n"
       "  heddle inspect model.safetensors --check-tensors\n"
+      "  heddle inspect gemma-3-270m-q4_k_m.gguf\n"
       "A directory lists its weights under the names the engine uses, a file under its own.");
   command.run([options] { inspect(*options); });
 }

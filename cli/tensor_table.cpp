@@ -56,6 +56,14 @@ std::vector<TensorRow> rows_of_file(const std::string& path) {
   return rows;
 }
 
+std::vector<TensorRow> rows_of_gguf(const std::shared_ptr<const io::GgufModel>& model) {
+  std::vector<TensorRow> rows;
+  for (const io::GgufFile& file : model->files()) {
+    add_rows(rows, std::shared_ptr<const io::GgufFile>(model, &file), file.tensors());
+  }
+  return rows;
+}
+
 std::vector<TensorRow> rows_of_model(const model::ModelFiles& model) {
   std::vector<TensorRow> rows;
   for (const auto& [name, parameter] : model.parameters) {

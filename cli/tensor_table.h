@@ -2,9 +2,11 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "heddle/io/gguf.h"
 #include "heddle/model/parameters.h"
 
 namespace heddle::cli {
@@ -21,6 +23,9 @@ struct TensorRow {
 /// Of a tensor file by itself: safetensors, .npz, Marian .bin, CTranslate2 model.bin. Throws for
 /// others.
 std::vector<TensorRow> rows_of_file(const std::string& path);
+
+/// Of all parts of a GGUF model; the elements are read as floats.
+std::vector<TensorRow> rows_of_gguf(const std::shared_ptr<const io::GgufModel>& model);
 
 /// Of a model under canonical names, scales counted with their matrix.
 std::vector<TensorRow> rows_of_model(const model::ModelFiles& model);

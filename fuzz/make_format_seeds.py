@@ -84,6 +84,50 @@ def ctranslate2():
     yield "unknown_alias", file([floats], [("v", "x")])
 
 
+def gguf():
+    def text(value):
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    def pair(key, kind, data):
+        return text(key) + struct.pack("<I", kind) + data
+
+    def array(kind, count, data):
+        return struct.pack("<IQ", kind, count) + data
+
+    def tensor(name, lengths, kind, offset):
+        return (text(name) + struct.pack(f"<I{len(lengths)}Q", len(lengths), *lengths) +
+                struct.pack("<IQ", kind, offset))
+
+    def file(pairs, tensors, data=b"", version=3, alignment=32):
+        head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(pairs)) + b"".join(pairs + tensors)
+        return head + (bytes(-len(head) % alignment) + data if tensors else b"")
+
+    half = struct.pack("<e", 0.5)
+    architecture = pair("general.architecture", 8, text("gemma3"))
+    scalars = [pair(f"k{kind}", kind, bytes(size)) for kind, size in
+               enumerate([1, 1, 2, 2, 4, 4, 4, 1, 8]) if kind != 8] + [
+               pair(f"k{kind}", kind, bytes(8)) for kind in (10, 11, 12)]
+    arrays = [pair("tokens", 9, array(8, 2, text("a") + text("bc"))), pair("scores", 9, array(6, 2, bytes(8))),
+              pair("flags", 9, array(7, 2, b"\0\1"))]
+    yield "empty", file([], [])
+    yield "metadata", file([architecture, *scalars, *arrays], [])
+    yield "plain", file([architecture], [tensor("f32", [2, 1], 0, 0), tensor("f16", [3], 1, 32),
+                                         tensor("bf16", [], 30, 64)], bytes(66), version=2)
+    blocks = {"q8_0": (8, 32, half + bytes(32)), "q5_0": (6, 32, half + bytes(20)),
+              "q4_k": (12, 256, half * 2 + bytes(140)), "q5_k": (13, 256, half * 2 + bytes(172)),
+              "q6_k": (14, 256, bytes(208) + half)}
+    entries, data = [], b""
+    for name, (kind, width, block) in blocks.items():
+        data += bytes(-len(data) % 8)
+        entries.append(tensor(name, [width, 1], kind, len(data)))
+        data += block
+    yield "blocks", file([pair("general.alignment", 4, struct.pack("<I", 8))], entries, data, alignment=8)
+    yield "nan", file([], [tensor("w", [32], 8, 0)], b"\0\x7e" + bytes(32))
+    yield "q4_0", file([], [tensor("w", [32], 2, 0)], bytes(18))
+    yield "nested", file([pair("k", 9, array(9, 1, array(9, 1, b"")))], [])
+    yield "huge", file([pair("k", 9, array(8, 1 << 61, b""))], [tensor("w", [1 << 42, 1 << 22], 0, 0)])
+
+
 def json_texts():
     yield "values", b'{"a": [1, -2.5e3, true, null, "\\u00e9\\ud83d\\ude39"], "b": {}, "": ""}'
     yield "nested", b"[" * 70
@@ -95,7 +139,7 @@ def json_texts():
 
 def main():
     targets = {"safetensors": safetensors, "marian_binary": marian_binary, "npz": npz,
-               "ctranslate2": ctranslate2, "json": json_texts}
+               "ctranslate2": ctranslate2, "gguf": gguf, "json": json_texts}
     for target, seeds in targets.items():
         folder = CORPUS / target
         folder.mkdir(parents=True, exist_ok=True)
