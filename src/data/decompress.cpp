@@ -16,13 +16,13 @@ namespace heddle::data {
 
 namespace {
 
-constexpr size_t kBlock = size_t{256} << 10;
+constexpr size_t kReadBlock = size_t{256} << 10;
 
 /// Compressed bytes, read ahead by one block.
 class Input {
  public:
   Input(text::ReadBytes read, std::string name)
-      : read_(std::move(read)), name_(std::move(name)), block_(kBlock) {}
+      : read_(std::move(read)), name_(std::move(name)), block_(kReadBlock) {}
 
   const std::string& name() const { return name_; }
   const char* data() const { return block_.data() + begin_; }
@@ -35,7 +35,7 @@ class Input {
       const size_t kept = size();
       std::memmove(block_.data(), data(), kept);
       begin_ = 0;
-      end_ = kept + read_(block_.data() + kept, kBlock - kept);
+      end_ = kept + read_(block_.data() + kept, kReadBlock - kept);
       if (end_ == kept) return false;
     }
     return true;

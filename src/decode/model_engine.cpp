@@ -11,7 +11,7 @@ namespace heddle::decode {
 
 namespace {
 
-constexpr float kNever = -std::numeric_limits<float>::infinity();
+constexpr float kNeverWritten = -std::numeric_limits<float>::infinity();
 
 std::vector<float> bias_of(const model::Transformer& transformer, bool allow_unknown) {
   const model::TransformerConfig& config = transformer.config();
@@ -19,7 +19,7 @@ std::vector<float> bias_of(const model::Transformer& transformer, bool allow_unk
   std::vector<float> bias(static_cast<size_t>(config.target_vocabulary), 0.0f);
   std::copy(given.begin(), given.end(), bias.begin());
   const auto forbid = [&](int32_t token) {
-    if (token >= 0 && token != config.eos) bias[static_cast<size_t>(token)] = kNever;
+    if (token >= 0 && token != config.eos) bias[static_cast<size_t>(token)] = kNeverWritten;
   };
   forbid(config.pad);
   if (!allow_unknown) forbid(config.unk);

@@ -73,6 +73,7 @@ Reply Handler::plain_reply(const Exchange& exchange) const {
       return draining_ ? text_reply(503, "stopping") : text_reply(200, "ok");
     case Route::metrics:
       gauges.connections = static_cast<int64_t>(connections_.count());
+      gauges.requests = open_exchanges_;
       return {.type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics_.text(gauges)};
     case Route::openapi:
     case Route::page: {

@@ -2,7 +2,7 @@
 
 #include <unistd.h>
 
-#include <cstdio>
+#include <fstream>
 
 #include "heddle/base/error.h"
 
@@ -33,10 +33,7 @@ void write_counters(std::string& out, std::string_view name, std::string_view he
 
 int64_t resident_bytes() {
   int64_t pages = 0, resident = 0;
-  if (std::FILE* file = std::fopen("/proc/self/statm", "r")) {
-    if (std::fscanf(file, "%ld %ld", &pages, &resident) != 2) resident = 0;
-    std::fclose(file);
-  }
+  std::ifstream("/proc/self/statm") >> pages >> resident;
   return resident * ::sysconf(_SC_PAGESIZE);
 }
 
@@ -110,6 +107,9 @@ std::string Metrics::text(const Gauges& gauges) const {
   }
   write_head(out, "heddle_connections", "gauge", "Open connections.");
   out += str("heddle_connections ", gauges.connections, "\n");
+  write_head(out, "heddle_open_requests", "gauge",
+             "Requests begun and not yet answered, this one too.");
+  out += str("heddle_open_requests ", gauges.requests, "\n");
   write_head(out, "heddle_batch_rows", "histogram", "Rows of a decoder step.");
   write(out, "heddle_batch_rows", "", kRows, batch_rows_);
   write_head(out, "heddle_request_seconds", "histogram", "From the request line to the reply.");

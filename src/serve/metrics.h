@@ -22,6 +22,7 @@ struct Gauges {
   };
   std::vector<Model> models;
   int64_t connections = 0;
+  int64_t requests = 0;  ///< begun and not yet answered
 };
 
 class Metrics {

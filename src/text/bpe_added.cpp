@@ -19,14 +19,6 @@ bool is_word_character(char32_t value) {
          u_hasBinaryProperty(point, UCHAR_JOIN_CONTROL) != 0;
 }
 
-bool is_space(char32_t value) { return u_isUWhiteSpace(static_cast<UChar32>(value)) != 0; }
-
-CodePoint last_code_point(std::string_view text) {
-  size_t at = text.size() - 1;
-  while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
-  return decode_utf8(text, at);
-}
-
 bool stands_alone(std::string_view text, TextRange range) {
   const std::string_view before = text.substr(0, range.begin), after = text.substr(range.end);
   return (before.empty() || !is_word_character(last_code_point(before).value)) &&

@@ -106,12 +106,12 @@ class BpeModel {
   MergeTable merges_;
   std::string surfaces_;
   std::vector<uint32_t> begins_;
-  std::vector<char> is_word_;         // by id: the surface can be found in a word
+  std::vector<uint8_t> is_word_;      // by id: the surface can be found in a word
   PieceIndex words_;                  // of those surfaces
   std::array<int32_t, 256> bytes_{};  // the pieces of single bytes, or of ASCII; -1: none
   std::array<int32_t, 256> fallback_{};
-  std::vector<char> is_stable_;  // by id: the piece, as a word, is encoded to itself
-  size_t longest_ = 0;           // bytes of a surface
+  std::vector<uint8_t> is_stable_;  // by id: the piece, as a word, is encoded to itself
+  size_t longest_ = 0;              // bytes of a surface
 };
 
 }  // namespace heddle::text

@@ -16,8 +16,6 @@ namespace heddle::text {
 
 namespace {
 
-constexpr std::string_view kSpace = "\xE2\x96\x81";  // ▁
-
 /// Memory for one call of encode().
 struct EncodeScratch {
   SplitScratch split;
@@ -145,7 +143,7 @@ struct BpeTokenizer::State {
   std::vector<AddedToken> added;
   AddedTokens added_plain, added_normalized;
   std::vector<std::string_view> pieces;  // by id, into model and added; empty: none
-  std::vector<char> special;             // by id
+  std::vector<uint8_t> special;          // by id
   PieceIndex ids;
   std::unordered_map<int32_t, std::string> rewritten;  // added tokens as the reference decodes them
   bool decodes_surfaces = false;
@@ -209,7 +207,7 @@ bool BpeTokenizer::begins_word(int32_t id) const {
   const size_t at = state_->place_of(id);
   const bool is_own = at < static_cast<size_t>(state_->model.size());
   const std::string_view text = is_own ? state_->model.surface(id) : state_->pieces[at];
-  return text.starts_with(' ') || text.starts_with(kSpace);
+  return text.starts_with(' ') || text.starts_with(kSpaceMark);
 }
 
 struct BpeStream::State {

@@ -11,6 +11,9 @@
 
 namespace heddle::text {
 
+/// How a piece writes a space: ▁.
+inline constexpr std::string_view kSpaceMark = "\xE2\x96\x81";
+
 class PieceIndex {
  public:
   PieceIndex() = default;

@@ -17,8 +17,6 @@ constexpr size_t kBytesPerToken = 16;  // no text has fewer tokens than a sixtee
 
 UChar32 icu_point(const CodePoint& point) { return static_cast<UChar32>(point.value); }
 
-bool is_space(char32_t value) { return u_isUWhiteSpace(static_cast<UChar32>(value)) != 0; }
-
 /// Letters of scripts that put no space between words.
 bool writes_no_spaces(char32_t value) {
   UErrorCode status = U_ZERO_ERROR;
@@ -51,12 +49,6 @@ int worth(char32_t left, char32_t right) {
                      u_hasBinaryProperty(static_cast<UChar32>(right), UCHAR_GRAPHEME_EXTEND) != 0 ||
                      left == 0x200D || right == 0x200D;
   return joins ? 0 : 1;
-}
-
-CodePoint last_code_point(std::string_view text) {
-  size_t at = text.size() - 1;
-  while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
-  return decode_utf8(text, at);
 }
 
 bool has_letter_or_digit(std::string_view text) {

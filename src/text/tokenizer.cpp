@@ -20,15 +20,13 @@ namespace heddle::text {
 
 namespace {
 
-constexpr std::string_view kSpace = "\xE2\x96\x81";  // ▁, how a piece writes a space
-
 /// Adds the text with ▁ as spaces.
 void append_with_spaces(std::string& text, std::string_view piece) {
   for (size_t at = 0; at < piece.size();) {
-    const size_t space = std::min(piece.find(kSpace, at), piece.size());
+    const size_t space = std::min(piece.find(kSpaceMark, at), piece.size());
     text.append(piece, at, space - at);
     if (space < piece.size()) text += ' ';
-    at = space + kSpace.size();
+    at = space + kSpaceMark.size();
   }
 }
 
@@ -75,7 +73,7 @@ struct Tokenizer::State {
     surface.bytes = static_cast<uint16_t>(surfaces.size() - surface.begin);
     surface.byte = static_cast<int16_t>(type == PieceType::byte ? byte_of(piece) : -1);
     surface.type = type;
-    surface.begins_word = piece.starts_with(kSpace);
+    surface.begins_word = piece.starts_with(kSpaceMark);
     table.push_back(surface);
   }
 
@@ -260,6 +258,7 @@ Tokenizer make_tokenizer(std::string_view model, std::string_view model_name,
   try {
     const auto status = state->library.LoadFromSerializedProto(model);
     HEDDLE_CHECK(status.ok(), "sentencepiece: ", model_name, ": ", status.ToString());
+    state->library.unk_id();  // makes what it makes once, before there are threads
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {

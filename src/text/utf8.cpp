@@ -1,5 +1,7 @@
 #include "heddle/text/utf8.h"
 
+#include <unicode/uchar.h>
+
 #include <cstdint>
 #include <cstring>
 
@@ -59,6 +61,14 @@ CodePoint decode_utf8(std::string_view text, size_t offset) {
   }
   return {value, lead.bytes, true};
 }
+
+CodePoint last_code_point(std::string_view text) {
+  size_t at = text.size() - 1;
+  while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
+  return decode_utf8(text, at);
+}
+
+bool is_space(char32_t value) { return u_isUWhiteSpace(static_cast<UChar32>(value)) != 0; }
 
 void append_utf8(std::string& text, char32_t value) {
   const auto tail = [&](int shift) { text += static_cast<char>(0x80 | (value >> shift & 0x3F)); };

@@ -23,6 +23,12 @@ struct CodePoint {
 /// The code point at text[offset]; needs offset < text.size().
 CodePoint decode_utf8(std::string_view text, size_t offset);
 
+/// The code point that the text ends with; needs one.
+CodePoint last_code_point(std::string_view text);
+
+/// Whether Unicode calls it white space.
+bool is_space(char32_t value);
+
 void append_utf8(std::string& text, char32_t value);
 
 bool is_valid_utf8(std::string_view text);

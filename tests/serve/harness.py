@@ -70,7 +70,8 @@ class Server:
             stdout=subprocess.DEVNULL,
             preexec_fn=processors and (lambda: os.sched_setaffinity(0, processors)),
         )
-        threading.Thread(target=self.read_log, daemon=True).start()
+        self.reader = threading.Thread(target=self.read_log, daemon=True)
+        self.reader.start()
         if ready and (not self.listening.wait(60) or self.port is None):
             raise RuntimeError("the server did not start:\n" + b"\n".join(self.log).decode(errors="replace"))
 
@@ -132,6 +133,9 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        self.reader.join(5)
+        found = [line for line in self.log if b"Sanitizer" in line]
+        assert not found, "a sanitizer found something:\n" + b"\n".join(self.log[-200:]).decode(errors="replace")
         return self.process.returncode
 
 

@@ -42,7 +42,7 @@ TEST(Metrics, Prometheus) {
   metrics.translated("en-pt", {.source_words = 2, .source_tokens = 3, .target_tokens = 4});
   metrics.batch(5);
   metrics.load("en-\"pt\"\n", false);
-  const std::string text = metrics.text({{{"en-pt", 7, 8}}, 9});
+  const std::string text = metrics.text({{{"en-pt", 7, 8}}, 9, 3});
   for (const char* const line : {
            "heddle_requests_total{route=\"/v1/translate\",status=\"200\"} 1\n",
            "heddle_refusals_total{reason=\"queue_full\"} 1\n",
@@ -51,6 +51,7 @@ TEST(Metrics, Prometheus) {
            "heddle_queue_tokens{model=\"en-pt\"} 7\n",
            "heddle_live_rows{model=\"en-pt\"} 8\n",
            "heddle_connections 9\n",
+           "heddle_open_requests 3\n",
            "heddle_batch_rows_bucket{le=\"4\"} 0\n",
            "heddle_batch_rows_bucket{le=\"8\"} 1\n",
            "heddle_request_seconds_bucket{route=\"/v1/translate\",le=\"0.025\"} 2\n",
