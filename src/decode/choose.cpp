@@ -2,15 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 namespace heddle::decode {
-
-namespace {
-
-constexpr float kNever = -std::numeric_limits<float>::infinity();
-
-}  // namespace
 
 void forbid(std::span<float> logits, Tokens candidates, Tokens banned) {
   if (!candidates.empty()) {

@@ -3,12 +3,16 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
 #include "heddle/decode/engine.h"
 
 namespace heddle::decode {
+
+/// The logit of a token that is not to be written.
+inline constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 /// Sets to −inf what is not a candidate (when `candidates` holds any) and what is banned.
 void forbid(std::span<float> logits, Tokens candidates, Tokens banned);

@@ -1,7 +1,6 @@
 #include "heddle/decode/model_engine.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "heddle/base/error.h"
 #include "heddle/decode/choose.h"
@@ -11,15 +10,13 @@ namespace heddle::decode {
 
 namespace {
 
-constexpr float kNeverWritten = -std::numeric_limits<float>::infinity();
-
 std::vector<float> bias_of(const model::Transformer& transformer, bool allow_unknown) {
   const model::TransformerConfig& config = transformer.config();
   const std::span<const float> given = transformer.output_bias();
   std::vector<float> bias(static_cast<size_t>(config.target_vocabulary), 0.0f);
   std::copy(given.begin(), given.end(), bias.begin());
   const auto forbid = [&](int32_t token) {
-    if (token >= 0 && token != config.eos) bias[static_cast<size_t>(token)] = kNeverWritten;
+    if (token >= 0 && token != config.eos) bias[static_cast<size_t>(token)] = kNever;
   };
   forbid(config.pad);
   if (!allow_unknown) forbid(config.unk);

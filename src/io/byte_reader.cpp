@@ -15,8 +15,13 @@ ByteReader::ByteReader(const Source& source, std::string_view format, uint64_t b
 
 void ByteReader::fail(std::string_view field, std::string_view found,
                       std::string_view expected) const {
-  detail::throw_error(str(format_, ": ", source_.name(), ": ", field, ": found ", found,
-                          "; expected ", expected, " (offset ", last_, ")"));
+  fail_at(format_, source_, field, found, expected, last_);
+}
+
+void fail_at(std::string_view format, const Source& source, std::string_view field,
+             std::string_view found, std::string_view expected, uint64_t offset) {
+  detail::throw_error(str(format, ": ", source.name(), ": ", field, ": found ", found,
+                          "; expected ", expected, " (offset ", offset, ")"));
 }
 
 void ByteReader::require(uint64_t bytes, std::string_view field) {

@@ -59,6 +59,10 @@ class ByteReader {
   std::array<std::byte, 16384> window_;  // the file around offset_
 };
 
+/// Throws "format: file: field: found …; expected … (offset …)".
+[[noreturn]] void fail_at(std::string_view format, const Source& source, std::string_view field,
+                          std::string_view found, std::string_view expected, uint64_t offset);
+
 /// Bytes of a tensor of these lengths, or nothing when they do not fit 63 bits; a length of 0 does
 /// not excuse the others.
 std::optional<uint64_t> checked_bytes(const Shape& shape, DType dtype);

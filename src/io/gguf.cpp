@@ -126,10 +126,11 @@ const auto* find_in(const Items& items, const std::vector<uint32_t>& order, Name
   return found == order.end() || items[*found].*name != wanted ? nullptr : &items[*found];
 }
 
-[[noreturn]] void fail_at(const Source& source, std::string_view field, std::string_view found,
-                          std::string_view expected, uint64_t offset) {
-  detail::throw_error(str(kFormat, ": ", source.name(), ": ", field, ": found ", found,
-                          "; expected ", expected, " (offset ", offset, ")"));
+void check_readable(const Source& source, const GgufTensor& tensor) {
+  if (tensor.stored->to_floats != nullptr) return;
+  fail_at(kFormat, source, quoted(tensor.name), str("the type ", tensor.type),
+          str(readable_ggml_types(), ". Hint: llama.cpp's llama-quantize makes Q8_0 or F16"),
+          tensor.header_offset);
 }
 
 }  // namespace
@@ -149,7 +150,7 @@ GgufFile::GgufFile(Source source) : source_(std::move(source)) {
   metadata_ = read_gguf_pairs(reader, pairs);
   keys_sorted_ = sorted_by(metadata_, &GgufPair::key);
   if (const auto* pair = duplicate_in(metadata_, keys_sorted_, &GgufPair::key)) {
-    fail_at(source_, "key", str(quoted(pair->key), " twice"), "it once", pair->offset);
+    fail_at(kFormat, source_, "key", str(quoted(pair->key), " twice"), "it once", pair->offset);
   }
   if (const GgufPair* pair = find_key(kAlignment)) {
     const auto* value = std::get_if<uint64_t>(&pair->value);
@@ -183,7 +184,7 @@ void GgufFile::read_entries(ByteReader& reader, uint64_t count) {
   }
   names_sorted_ = sorted_by(tensors_, &GgufTensor::name);
   if (const auto* tensor = duplicate_in(tensors_, names_sorted_, &GgufTensor::name)) {
-    fail_at(source_, "tensor name", str(quoted(tensor->name), " twice"), "it once",
+    fail_at(kFormat, source_, "tensor name", str(quoted(tensor->name), " twice"), "it once",
             tensor->header_offset);
   }
 }
@@ -195,7 +196,7 @@ void GgufFile::place_data(uint64_t header_end) {
     end = begin + tensor.offset + tensor.bytes;
     tensor.offset = tensor.bytes > 0 ? end - tensor.bytes : 0;  // nothing lies nowhere
     if (tensor.bytes > 0 && end > source_.size()) {
-      fail_at(source_, str(quoted(tensor.name), ": data"),
+      fail_at(kFormat, source_, str(quoted(tensor.name), ": data"),
               str(source_.size(), " bytes in the file"),
               str("at least ", end, ". Hint: the download may have stopped early"), tensor.offset);
     }
@@ -203,7 +204,8 @@ void GgufFile::place_data(uint64_t header_end) {
   // What pads the last tensor may be there or not.
   end = aligned(end, alignment_);
   if (source_.size() > end) {
-    fail_at(source_, "end", str(source_.size() - end, " bytes after the last tensor"), "none", end);
+    fail_at(kFormat, source_, "end", str(source_.size() - end, " bytes after the last tensor"),
+            "none", end);
   }
 }
 
@@ -216,7 +218,7 @@ const GgufTensor* GgufFile::find_tensor(std::string_view name) const {
 }
 
 void GgufFile::fail(const GgufPair& pair, std::string_view expected) const {
-  fail_at(source_, quoted(pair.key), pair.description(), expected, pair.offset);
+  fail_at(kFormat, source_, quoted(pair.key), pair.description(), expected, pair.offset);
 }
 
 const GgufPair& GgufFile::pair_of(std::string_view key) const {
@@ -276,23 +278,12 @@ void GgufFile::read_blocks(const GgufTensor& tensor, uint64_t begin, uint64_t en
     source_.read(piece.data(), piece.size(), tensor.offset + at);
     if (const auto bad = blocks_to_floats(type, piece, values)) {
       const uint64_t offset = tensor.offset + at + *bad * type.block_bytes;
-      fail_at(source_, quoted(tensor.name),
+      fail_at(kFormat, source_, quoted(tensor.name),
               str("a NaN or infinite scale in a block of ", type.name), "finite scales", offset);
     }
     values += piece.size() / type.block_bytes * type.block_values;
   }
 }
-
-namespace {
-
-void check_readable(const Source& source, const GgufTensor& tensor) {
-  if (tensor.stored->to_floats != nullptr) return;
-  fail_at(source, quoted(tensor.name), str("the type ", tensor.type),
-          str(readable_ggml_types(), ". Hint: llama.cpp's llama-quantize makes Q8_0 or F16"),
-          tensor.header_offset);
-}
-
-}  // namespace
 
 Tensor GgufFile::read(const GgufTensor& tensor) const {
   check_readable(source_, tensor);

@@ -19,7 +19,7 @@ bool is_word_character(char32_t value) {
          u_hasBinaryProperty(point, UCHAR_JOIN_CONTROL) != 0;
 }
 
-bool stands_alone(std::string_view text, TextRange range) {
+bool stands_alone(std::string_view text, Span range) {
   const std::string_view before = text.substr(0, range.begin), after = text.substr(range.end);
   return (before.empty() || !is_word_character(last_code_point(before).value)) &&
          (after.empty() || !is_word_character(decode_utf8(after, 0).value));
@@ -97,7 +97,7 @@ void AddedTokens::find(std::string_view text, bool allow_special, std::vector<Pa
       ++at;
       continue;
     }
-    TextRange range{at, at + token->content.size()};
+    Span range{at, at + token->content.size()};
     at = range.end;  // also when the token does not count
     if (token->special && !allow_special) continue;
     if (token->single_word && !stands_alone(text, range)) continue;

@@ -30,7 +30,7 @@ class AddedTokens {
   /// A part of a text: a token, or what is between two (id -1). It may reach back over the part
   /// before it, where both take the same white space.
   struct Part {
-    TextRange range;
+    Span range;
     int32_t id = -1;
   };
 

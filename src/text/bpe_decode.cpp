@@ -27,12 +27,7 @@ int byte_of_fallback(std::string_view piece) {
 
 std::string replaced(std::string_view piece, std::string_view content, std::string_view other) {
   std::string text;
-  for (size_t at = 0; at < piece.size();) {
-    const size_t found = std::min(piece.find(content, at), piece.size());
-    text += piece.substr(at, found - at);
-    if (found < piece.size()) text += other;
-    at = found + content.size();
-  }
+  append_replaced(text, piece, content, other);
   HEDDLE_CHECK(text.size() <= kMaxDecoded, "tokenizer: found a decoder that makes ", text.size(),
                " bytes of one piece; expected at most ", kMaxDecoded);
   return text;

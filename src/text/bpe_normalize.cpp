@@ -59,15 +59,15 @@ bool to_form(NormalForm form, std::string_view text, std::string& target) {
 }
 
 bool replace_all(const NormalizeStep& step, std::string_view text, std::string& target) {
-  std::vector<TextRange> matches;
+  std::vector<Span> matches;
   PatternSearch(step.pattern).find(text, matches);
   if (matches.empty()) return false;
   size_t at = 0, removed = 0;
-  for (const TextRange match : matches) removed += match.end - match.begin;
+  for (const Span match : matches) removed += match.end - match.begin;
   const size_t length = text.size() - removed + matches.size() * step.content.size();
   check_growth(text.size(), length);
   target.reserve(length);
-  for (const TextRange match : matches) {
+  for (const Span match : matches) {
     target += text.substr(at, match.begin - at);
     target += step.content;
     at = match.end;

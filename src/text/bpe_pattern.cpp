@@ -132,7 +132,7 @@ PatternSearch::PatternSearch(PatternSearch&&) noexcept = default;
 PatternSearch& PatternSearch::operator=(PatternSearch&&) noexcept = default;
 PatternSearch::~PatternSearch() = default;
 
-void PatternSearch::find(std::string_view text, std::vector<TextRange>& matches) {
+void PatternSearch::find(std::string_view text, std::vector<Span>& matches) {
   matches.clear();
   if (!state_) {
     const std::string& fixed = pattern_->fixed_;

@@ -14,14 +14,9 @@
 #include <string_view>
 #include <vector>
 
-namespace heddle::text {
+#include "heddle/text/utf8.h"
 
-/// A part of a text, [begin, end) in bytes.
-struct TextRange {
-  size_t begin = 0;
-  size_t end = 0;
-  bool operator==(const TextRange&) const = default;
-};
+namespace heddle::text {
 
 inline constexpr size_t kMaxPatternBytes = 4096;
 
@@ -57,7 +52,7 @@ class PatternSearch {
   /// Replaces `matches` by all matches from left to right, none overlapping; an empty match that
   /// follows another match at once is left out. The text is UTF-8. Throws when the expression
   /// takes much longer than the length of the text explains.
-  void find(std::string_view text, std::vector<TextRange>& matches);
+  void find(std::string_view text, std::vector<Span>& matches);
 
  private:
   struct State;

@@ -44,7 +44,7 @@ bool is_in(CharClass chars, char32_t value) {
   return false;
 }
 
-void find_chars(CharClass chars, std::string_view text, std::vector<TextRange>& matches) {
+void find_chars(CharClass chars, std::string_view text, std::vector<Span>& matches) {
   matches.clear();
   for (size_t i = 0; i < text.size();) {
     const CodePoint point = decode_utf8(text, i);
@@ -58,7 +58,7 @@ void find_chars(CharClass chars, std::string_view text, std::vector<TextRange>& 
 /// and parts between them come in their order; all of `offset` later than they say.
 class WordMaker {
  public:
-  WordMaker(const SplitStep& step, size_t offset, std::vector<TextRange>& words)
+  WordMaker(const SplitStep& step, size_t offset, std::vector<Span>& words)
       : step_(step), offset_(offset), words_(words), first_(words.size()) {}
 
   void take(size_t begin, size_t end, bool is_match) {
@@ -90,7 +90,7 @@ class WordMaker {
 
   /// Words without a byte are left out.
   void finish() {
-    const auto is_empty = [](const TextRange& word) { return word.begin == word.end; };
+    const auto is_empty = [](const Span& word) { return word.begin == word.end; };
     const auto begin = words_.begin() + static_cast<ptrdiff_t>(first_);
     words_.erase(std::remove_if(begin, words_.end(), is_empty), words_.end());
   }
@@ -108,14 +108,14 @@ class WordMaker {
 
   const SplitStep& step_;
   size_t offset_;
-  std::vector<TextRange>& words_;
+  std::vector<Span>& words_;
   size_t first_;
   bool has_part_ = false, matched_ = false;
 };
 
 void cut(const SplitStep& step, SplitText& split, PatternSearch& search, SplitScratch& scratch) {
   scratch.words.clear();
-  for (const TextRange word : split.words) {
+  for (const Span word : split.words) {
     const std::string_view text = split.text.substr(word.begin, word.end - word.begin);
     if (step.chars == CharClass::none) {
       search.find(text, scratch.matches);
@@ -124,7 +124,7 @@ void cut(const SplitStep& step, SplitText& split, PatternSearch& search, SplitSc
     }
     WordMaker maker(step, word.begin, scratch.words);
     size_t at = 0;
-    for (const TextRange match : scratch.matches) {
+    for (const Span match : scratch.matches) {
       if (at < match.begin) maker.take(at, match.begin, false);
       maker.take(match.begin, match.end, true);
       at = match.end;
@@ -138,24 +138,15 @@ void cut(const SplitStep& step, SplitText& split, PatternSearch& search, SplitSc
   std::swap(split.words, scratch.words);
 }
 
-void append_replaced(std::string& target, std::string_view text, std::string_view content) {
-  for (size_t at = 0; at < text.size();) {
-    const size_t space = std::min(text.find(' ', at), text.size());
-    target += text.substr(at, space - at);
-    if (space < text.size()) target += content;
-    at = space + 1;
-  }
-}
-
 /// Steps that keep the words and change their text.
 void rewrite(const SplitStep& step, SplitText& split, std::string& target) {
   target.clear();
   bool is_first = split.starts_whole;
-  for (TextRange& word : split.words) {
+  for (Span& word : split.words) {
     const std::string_view text = split.text.substr(word.begin, word.end - word.begin);
     word.begin = target.size();
     if (step.kind == SplitStep::Kind::replace) {
-      append_replaced(target, text, step.content);
+      append_replaced(target, text, " ", step.content);
     } else if (step.kind == SplitStep::Kind::byte_chars) {
       append_byte_chars(target, text);
     } else {

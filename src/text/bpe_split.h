@@ -38,14 +38,14 @@ struct SplitStep {
 struct SplitText {
   std::string_view text;  // the caller's, or `storage`
   std::string storage;
-  std::vector<TextRange> words;
+  std::vector<Span> words;
   bool starts_whole = true;  // words[0] is where the whole text begins
 };
 
 /// What steps need while they work, for one thread; made by Splitter::make_scratch.
 struct SplitScratch {
   std::vector<PatternSearch> searches;  // one a step
-  std::vector<TextRange> matches, words;
+  std::vector<Span> matches, words;
   std::string text;
 };
 

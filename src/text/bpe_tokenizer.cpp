@@ -93,7 +93,7 @@ struct BpeTokenizer::State {
     split.text = text;
     split.starts_whole = starts_whole;
     splitter.apply(split, scratch.split);
-    for (const TextRange word : split.words) {
+    for (const Span word : split.words) {
       model.encode(split.text.substr(word.begin, word.end - word.begin), out, scratch.model);
     }
   }

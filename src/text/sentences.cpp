@@ -15,23 +15,17 @@ namespace heddle::text {
 
 namespace {
 
-bool is_space_at(std::string_view text, size_t at, int& bytes) {
-  const CodePoint point = decode_utf8(text, at);
-  bytes = point.bytes;
-  return u_isUWhiteSpace(static_cast<UChar32>(point.value)) != 0;
-}
-
 /// Without white space at either end.
 Span trimmed(std::string_view text, Span span) {
-  int bytes = 0;
-  while (span.begin < span.end && is_space_at(text, span.begin, bytes)) {
-    span.begin += static_cast<size_t>(bytes);
+  while (span.begin < span.end) {
+    const CodePoint first = decode_utf8(text, span.begin);
+    if (!is_space(first.value)) break;
+    span.begin += static_cast<size_t>(first.bytes);
   }
   while (span.begin < span.end) {
-    size_t last = span.end - 1;
-    while (last > span.begin && (static_cast<unsigned char>(text[last]) & 0xC0) == 0x80) --last;
-    if (!is_space_at(text, last, bytes)) break;
-    span.end = last;
+    const CodePoint last = last_code_point(text.substr(span.begin, span.end - span.begin));
+    if (!is_space(last.value)) break;
+    span.end -= static_cast<size_t>(last.bytes);
   }
   return span;
 }

@@ -2,19 +2,13 @@
 // abbreviations, initials, ordinals and the numbers of lists do not end a sentence.
 #pragma once
 
-#include <cstddef>
 #include <memory>
 #include <string_view>
 #include <vector>
 
-namespace heddle::text {
+#include "heddle/text/utf8.h"
 
-/// A part of a text: [begin, end) in bytes.
-struct Span {
-  size_t begin = 0;
-  size_t end = 0;
-  bool operator==(const Span&) const = default;
-};
+namespace heddle::text {
 
 /// Finds sentences. One thread at a time; make one for each.
 class SentenceSplitter {

@@ -20,16 +20,6 @@ namespace heddle::text {
 
 namespace {
 
-/// Adds the text with ▁ as spaces.
-void append_with_spaces(std::string& text, std::string_view piece) {
-  for (size_t at = 0; at < piece.size();) {
-    const size_t space = std::min(piece.find(kSpaceMark, at), piece.size());
-    text.append(piece, at, space - at);
-    if (space < piece.size()) text += ' ';
-    at = space + kSpaceMark.size();
-  }
-}
-
 bool is_language_mark(std::string_view piece) {
   return piece.size() > 4 && piece.starts_with(">>") && piece.ends_with("<<");
 }
@@ -68,7 +58,7 @@ struct Tokenizer::State {
     if (type == PieceType::unknown) {
       surfaces += model.unknown_surface;
     } else if (type != PieceType::control && type != PieceType::byte) {
-      append_with_spaces(surfaces, piece);
+      append_replaced(surfaces, piece, kSpaceMark, " ");
     }
     surface.bytes = static_cast<uint16_t>(surfaces.size() - surface.begin);
     surface.byte = static_cast<int16_t>(type == PieceType::byte ? byte_of(piece) : -1);

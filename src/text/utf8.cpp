@@ -2,6 +2,7 @@
 
 #include <unicode/uchar.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -69,6 +70,16 @@ CodePoint last_code_point(std::string_view text) {
 }
 
 bool is_space(char32_t value) { return u_isUWhiteSpace(static_cast<UChar32>(value)) != 0; }
+
+void append_replaced(std::string& target, std::string_view text, std::string_view part,
+                     std::string_view other) {
+  for (size_t at = 0; at < text.size();) {
+    const size_t found = std::min(text.find(part, at), text.size());
+    target += text.substr(at, found - at);
+    if (found < text.size()) target += other;
+    at = found + part.size();
+  }
+}
 
 void append_utf8(std::string& text, char32_t value) {
   const auto tail = [&](int shift) { text += static_cast<char>(0x80 | (value >> shift & 0x3F)); };

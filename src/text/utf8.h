@@ -9,6 +9,13 @@
 
 namespace heddle::text {
 
+/// A part of a text: [begin, end) in bytes.
+struct Span {
+  size_t begin = 0;
+  size_t end = 0;
+  bool operator==(const Span&) const = default;
+};
+
 inline constexpr char32_t kReplacement = 0xFFFD;
 inline constexpr std::string_view kReplacementUtf8 = "\xEF\xBF\xBD";
 
@@ -30,6 +37,10 @@ CodePoint last_code_point(std::string_view text);
 bool is_space(char32_t value);
 
 void append_utf8(std::string& text, char32_t value);
+
+/// Adds the text with `other` in each place of `part`, which is not empty.
+void append_replaced(std::string& target, std::string_view text, std::string_view part,
+                     std::string_view other);
 
 bool is_valid_utf8(std::string_view text);
 

@@ -221,11 +221,11 @@ TEST(Bpe, RefusesPatternsThatLibrariesReadDifferently) {
 
 TEST(Bpe, FindsMatches) {
   const auto found = [](const BpePattern& pattern, std::string_view text) {
-    std::vector<TextRange> matches;
+    std::vector<Span> matches;
     PatternSearch(pattern).find(text, matches);
     return matches;
   };
-  using Ranges = std::vector<TextRange>;
+  using Ranges = std::vector<Span>;
   EXPECT_EQ(found(BpePattern::regex("\\p{L}+|\\s+", "here"), "two words"),
             (Ranges{{0, 3}, {3, 4}, {4, 9}}));
   EXPECT_EQ(found(BpePattern::regex("[^\\s]", "here"), "\xC3\xA9 \xF0\x9F\x98\x80x"),

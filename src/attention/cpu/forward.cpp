@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <limits>
 
 #include "heddle/attention/cpu/cpu.h"
 #include "heddle/attention/cpu/merge.h"
