@@ -42,7 +42,7 @@ PARTS = {"models": [
     ("yaml-cpp", "libyaml-cpp-dev", "MIT", "Jesse Beder",
      "https://github.com/jbeder/yaml-cpp", "DYNAMIC_LINK", ["libyaml-cpp.so.0.7"]),
     ("icu", "libicu-dev", "Unicode-DFS-2016", "Unicode, Inc.",
-     "https://icu.unicode.org", "DYNAMIC_LINK", ["libicuuc.so.72", "libicudata.so.72"]),
+     "https://icu.unicode.org", "DYNAMIC_LINK", ["libicuuc.so.72", "libicui18n.so.72", "libicudata.so.72"]),
     ("sentencepiece", "libsentencepiece-dev", "Apache-2.0", "Google LLC",
      "https://github.com/google/sentencepiece", "DYNAMIC_LINK",
      ["libsentencepiece.so.0", "libsentencepiece_train.so.0"]),
