@@ -151,6 +151,12 @@ class Measurement {
   }
 
   BenchResult run() {
+    using attention::Pass;
+    const auto row = [&](Pass pass) {
+      return std::string(attention::implementation_for(args_, pass, options_.implementation).name);
+    };
+    result_.forward.implementation = row(Pass::forward);
+    result_.backward.implementation = row(Pass::backward);
     const double per_mask_head = static_cast<double>(result_.heads) / mask_.heads();
     result_.density = mask_.density();
     result_.visible_pairs = static_cast<double>(mask_.visible_pairs()) * per_mask_head;
@@ -215,20 +221,6 @@ void write_file(const std::string& path, const std::string& text) {
   HEDDLE_CHECK(file.good(), "bench: cannot write ", path);
 }
 
-/// The row of the table that the first case takes.
-std::string implementation_name(const Options& options) {
-  if (!options.implementation.empty()) return options.implementation;
-  if (options.device == "cuda") {
-    return implementation_on_gpu(number_list("--head-dims", options.head_dims).front());
-  }
-  attention::Args args;
-  args.q = Tensor::zeros({64, 1, 64}, DType::f32);
-  for (const attention::Implementation& row : attention::implementations()) {
-    if (row.applies(args, attention::Pass::backward)) return std::string(row.name);
-  }
-  return {};
-}
-
 void run(const Options& options) {
   const bool on_gpu = options.device == "cuda";
   HEDDLE_CHECK(on_gpu || options.device == "cpu", "bench: device is ", options.device,
@@ -261,7 +253,7 @@ void run(const Options& options) {
       }
     }
   }
-  const std::string json = bench_json(results, implementation_name(options), threads.threads());
+  const std::string json = bench_json(results, threads.threads());
   if (options.svg) write_file(*options.svg, bench_plot(results));
   if (options.json && *options.json != "-") write_file(*options.json, json);
   print(options.json && *options.json == "-" ? json : bench_table(results));

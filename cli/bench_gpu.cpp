@@ -83,6 +83,12 @@ BenchResult measure_on_gpu(const ColumnMask& mask, BenchResult result, const Gpu
   result.tile_elements =
       static_cast<double>(counts.full + counts.partial) * per_mask_head * kTile.rows * kTile.keys;
 
+  using attention::Pass;
+  const auto row = [&](Pass pass) {
+    return std::string(attention::implementation_for(args, pass, options.implementation).name);
+  };
+  result.forward.implementation = row(Pass::forward);
+  result.backward.implementation = row(Pass::backward);
   const auto forward = [&] { attention::forward(args, options.implementation); };
   const auto backward = [&] { attention::backward(args, gradients, options.implementation); };
   const size_t before = memory.held();
@@ -93,17 +99,6 @@ BenchResult measure_on_gpu(const ColumnMask& mask, BenchResult result, const Gpu
   result.backward.skipping = median_seconds(backward, options.repeats, context);
   context.synchronize();
   return result;
-}
-
-std::string implementation_on_gpu(int64_t head_dim) {
-  check_gpu();
-  cuda::CachingAllocator memory(0);
-  attention::Args args;
-  args.q = args.k = args.v = args.out = Tensor::empty({64, 1, head_dim}, DType::bf16, memory);
-  for (const attention::Implementation& row : attention::implementations()) {
-    if (row.applies(args, attention::Pass::backward)) return std::string(row.name);
-  }
-  return {};
 }
 
 }  // namespace heddle::cli

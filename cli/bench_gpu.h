@@ -18,7 +18,4 @@ struct GpuBench {
 /// two events; mask and plans are there before.
 BenchResult measure_on_gpu(const ColumnMask& mask, BenchResult result, const GpuBench& options);
 
-/// The row of the table that a case of this head dimension takes.
-std::string implementation_on_gpu(int64_t head_dim);
-
 }  // namespace heddle::cli

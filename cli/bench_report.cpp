@@ -74,10 +74,8 @@ std::string bench_table(const std::vector<BenchResult>& results) {
   return text;
 }
 
-std::string bench_json(const std::vector<BenchResult>& results, const std::string& implementation,
-                       int threads) {
-  std::string text = str("{\"implementation\": ", json_string(implementation),
-                         ", \"threads\": ", threads, ", \"results\": [");
+std::string bench_json(const std::vector<BenchResult>& results, int threads) {
+  std::string text = str("{\"threads\": ", threads, ", \"results\": [");
   for (const BenchResult& r : results) {
     text +=
         str(&r == results.data() ? "" : ",", "\n  {\"mask\": ", json_string(r.mask),
@@ -86,7 +84,9 @@ std::string bench_json(const std::vector<BenchResult>& results, const std::strin
             ", \"visible_pairs\": ", json_number(r.visible_pairs),
             ", \"tile_elements\": ", json_number(r.tile_elements));
     for (const PassView& pass : passes(r)) {
-      text += str(", \"", pass.name, "\": {\"seconds\": ", json_number(pass.times.skipping));
+      text += str(", \"", pass.name,
+                  "\": {\"implementation\": ", json_string(pass.times.implementation),
+                  ", \"seconds\": ", json_number(pass.times.skipping));
       if (pass.times.dense) {
         text += str(", \"seconds_skipping_off\": ", json_number(*pass.times.dense));
       }

@@ -10,6 +10,7 @@ namespace heddle::cli {
 
 /// Medians in seconds of one pass.
 struct PassTimes {
+  std::string implementation{};  ///< the row of the table
   double skipping = 0;
   std::optional<double> dense{};  ///< the same with skipping off
 };
@@ -35,8 +36,7 @@ inline double backward_flops(const BenchResult& r) {
 }
 
 std::string bench_table(const std::vector<BenchResult>& results);
-std::string bench_json(const std::vector<BenchResult>& results, const std::string& implementation,
-                       int threads);
+std::string bench_json(const std::vector<BenchResult>& results, int threads);
 
 /// Time against density, both on logarithmic axes.
 std::string bench_plot(const std::vector<BenchResult>& results);

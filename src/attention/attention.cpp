@@ -90,14 +90,17 @@ void check(const Args& args, const Gradients& gradients) {
   }
 }
 
-const Implementation& pick(const Args& args, Pass pass, std::string_view forced) {
+}  // namespace
+
+const Implementation& implementation_for(const Args& args, Pass pass, std::string_view forced) {
   std::string names;
   for (const Implementation& row : implementations()) {
     if (!forced.empty() && row.name != forced) {
       names += str(names.empty() ? "" : ", ", row.name);
       continue;
     }
-    if (row.applies(args, pass)) return row;
+    const bool pays = !forced.empty() || row.pays == nullptr;
+    if (row.applies(args, pass) && (pays || row.pays(args, pass))) return row;
     HEDDLE_CHECK(forced.empty(), "attention: implementation ", forced,
                  " does not apply to these tensors and options");
   }
@@ -111,21 +114,19 @@ const Implementation& pick(const Args& args, Pass pass, std::string_view forced)
   detail::throw_error(str("attention: no implementation for ", name_of(args.q.dtype())));
 }
 
-}  // namespace
-
 double scale_of(const Args& args) {
   return args.scale.value_or(1.0 / std::sqrt(static_cast<double>(args.q.dim(2))));
 }
 
 void forward(const Args& args, std::string_view implementation) {
   check(args);
-  pick(args, Pass::forward, implementation).forward(args);
+  implementation_for(args, Pass::forward, implementation).forward(args);
 }
 
 void backward(const Args& args, const Gradients& gradients, std::string_view implementation) {
   check(args);
   check(args, gradients);
-  pick(args, Pass::backward, implementation).backward(args, gradients);
+  implementation_for(args, Pass::backward, implementation).backward(args, gradients);
 }
 
 }  // namespace heddle::attention

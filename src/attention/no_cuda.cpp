@@ -4,6 +4,10 @@
 
 namespace heddle::attention::cuda {
 
+bool short_applies(const Args&, Pass) { return false; }
+bool short_pays(const Args&, Pass) { return false; }
+void short_forward(const Args&) {}
+void short_backward(const Args&, const Gradients&) {}
 bool sm90_applies(const Args&, Pass) { return false; }
 void sm90_forward(const Args&) {}
 void sm90_backward(const Args&, const Gradients&) {}

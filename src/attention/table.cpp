@@ -14,6 +14,8 @@ using CpuAvx2 = cpu::Row<cpu::avx2_kernels>;
 using CpuPortable = cpu::Row<cpu::portable_kernels>;
 
 constexpr Implementation kTable[] = {
+    {"cuda-short", cuda::short_applies, cuda::short_forward, cuda::short_backward,
+     cuda::short_pays},
     {"cuda-sm90", cuda::sm90_applies, cuda::sm90_forward, cuda::sm90_backward},
     {"cuda-sm80", cuda::sm80_applies, cuda::sm80_forward, cuda::sm80_backward},
     {"cpu-documents", cpu::DocumentsRow::applies, cpu::DocumentsRow::forward, nullptr},

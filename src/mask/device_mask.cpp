@@ -1,5 +1,7 @@
 #include "heddle/mask/device_mask.h"
 
+#include <algorithm>
+
 namespace heddle {
 
 namespace {
@@ -72,11 +74,18 @@ DeviceMask::DeviceMask(const std::vector<const ColumnMask*>& masks, cuda::Contex
   HEDDLE_CHECK(!masks.empty(), "device mask: found no mask; expected one, or one a sequence");
   bounds_ = cuda::to_gpu(pack(masks), context);
   columns_ = shape_of(*masks.front(), masks.size());
+  reach_.emplace();
+  for (const ColumnMask* mask : masks) {
+    const MaskReach reach = mask->reach();
+    reach_->pairs += reach.pairs;
+    reach_->longest = std::max(reach_->longest, reach.longest);
+  }
   columns_.bounds = static_cast<const cuda::ColumnBounds*>(bounds_.raw());
 }
 
-DeviceMask::DeviceMask(const cuda::DeviceColumns& columns, cuda::Context& context)
-    : context_(&context), columns_(columns) {}
+DeviceMask::DeviceMask(const cuda::DeviceColumns& columns, cuda::Context& context,
+                       std::optional<MaskReach> reach)
+    : context_(&context), columns_(columns), reach_(reach) {}
 
 DeviceMask::DeviceMask(const cuda::DeviceColumns& columns, std::span<const TilePlan> plans,
                        const Tensor& memory, cuda::Context& context)
@@ -111,6 +120,7 @@ void DeviceMask::import(const cuda::StartendColumns& from) {
     HEDDLE_CUDA_CHECK(cuda::launch_plan(columns_, plan->axis, plan->bits, context_->stream()));
     plan->turns = {};
   }
+  key_spans_ = {};
 }
 
 const cuda::TileBits& DeviceMask::tiles(cuda::TileAxis axis, TileShape shape) {
@@ -127,6 +137,16 @@ const uint16_t* DeviceMask::turns(TileShape shape) {
         columns_, by_key.bits, static_cast<uint16_t*>(by_key.turns.raw()), context_->stream()));
   }
   return static_cast<const uint16_t*>(by_key.turns.raw());
+}
+
+cuda::KeySpans DeviceMask::key_spans() {
+  const int64_t sets = int64_t{columns_.batches} * columns_.heads;
+  const int64_t groups = (int64_t{columns_.query_length} - 1) / cuda::KeySpans::kRows + 1;
+  const bool made = key_spans_.defined();
+  if (!made) key_spans_ = Tensor::empty({sets, groups, 2}, DType::i32, context_->memory());
+  auto* of_rows = static_cast<cuda::KeySpans::Keys*>(key_spans_.raw());
+  if (!made) HEDDLE_CUDA_CHECK(cuda::launch_key_spans(columns_, of_rows, context_->stream()));
+  return {of_rows, skips_};
 }
 
 DeviceMask::Plan& DeviceMask::plan(cuda::TileAxis axis, TileShape shape) {
@@ -151,6 +171,7 @@ DeviceMask::Plan& DeviceMask::plan(cuda::TileAxis axis, TileShape shape) {
 
 int64_t DeviceMask::bytes() const {
   int64_t bytes = bounds_.defined() ? bounds_.elements() * 4 : 0;
+  if (key_spans_.defined()) bytes += key_spans_.elements() * 4;
   for (const auto& plan : plans_) {
     bytes += plan_size(columns_, plan->bits) * 4;
     if (plan->turns.defined()) bytes += plan->turns.elements() * 4;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -29,7 +30,8 @@ class DeviceMask {
   DeviceMask(const std::vector<const ColumnMask*>& masks, cuda::Context& context);
 
   /// `bounds` and the rest as they are, already on the GPU; the memory is the caller's.
-  DeviceMask(const cuda::DeviceColumns& columns, cuda::Context& context);
+  DeviceMask(const cuda::DeviceColumns& columns, cuda::Context& context,
+             std::optional<MaskReach> reach = {});
 
   /// A mask of the shape of `columns` whose bounds and first plans lie in the caller's memory, i32,
   /// as many as fit there. `import` fills it, or another DeviceMask has done so.
@@ -51,6 +53,12 @@ class DeviceMask {
   /// kept like tiles.
   const uint16_t* turns(TileShape shape);
 
+  /// Which keys groups of rows look at. Made and kept like tiles.
+  cuda::KeySpans key_spans();
+
+  /// Of the mask, or of all of a batch; nothing when the host never saw the bounds.
+  const std::optional<MaskReach>& reach() const { return reach_; }
+
   /// Plans that are asked for from now on skip no tile: the same results, to be tested.
   void skip_nothing() { skips_ = false; }
 
@@ -68,6 +76,8 @@ class DeviceMask {
   cuda::Context* context_;
   Tensor bounds_;  // i32 [batches, heads, key_length, 4], or undefined when the caller's
   cuda::DeviceColumns columns_;
+  std::optional<MaskReach> reach_;
+  Tensor key_spans_;  // i32 [batches, heads, groups, 2], or undefined
   bool skips_ = true;
   std::vector<std::unique_ptr<Plan>> plans_;
 };

@@ -106,15 +106,18 @@ bool ColumnMask::allowed(int32_t head, int32_t row, int32_t key) const {
   return heddle::allowed(column(head, key), row);
 }
 
-int64_t ColumnMask::visible_pairs() const {
+MaskReach ColumnMask::reach() const {
   const MaskView mask = view();
-  int64_t pairs = 0;
+  MaskReach reach;
   for (int32_t head = 0; head < heads_; ++head) {
     for (int32_t key = 0; key < key_length_; ++key) {
-      pairs += visible_rows(mask_column(mask, head, key), 0, query_length_);
+      const MaskColumn column = mask_column(mask, head, key);
+      const RowSpan span = visible_span(column, query_length_);
+      reach.pairs += visible_rows(column, span.begin, span.end);
+      reach.longest = std::max(reach.longest, span.end - span.begin);
     }
   }
-  return pairs;
+  return reach;
 }
 
 double ColumnMask::density() const {

@@ -33,6 +33,12 @@ struct KeyRange {
   bool operator==(const KeyRange&) const = default;
 };
 
+/// What tells whether a mask fills tiles well.
+struct MaskReach {
+  int64_t pairs = 0;    ///< visible, over all heads of the mask
+  int32_t longest = 0;  ///< rows from the first to the last that may look at one key
+};
+
 class ColumnMask {
  public:
   /// Checks every bound: 0 <= begin <= end <= query_length. Bounds that mask nothing are dropped.
@@ -52,7 +58,8 @@ class ColumnMask {
   bool allowed(int32_t head, int32_t row, int32_t key) const;
 
   /// Pairs (row, key) that may look, over all heads of the mask.
-  int64_t visible_pairs() const;
+  int64_t visible_pairs() const { return reach().pairs; }
+  MaskReach reach() const;
   double density() const;  ///< visible pairs ÷ all pairs
   int64_t bytes() const;   ///< memory of the bounds
 

@@ -7,7 +7,8 @@ DeviceMask::DeviceMask(const ColumnMask& mask, cuda::Context& context)
     : DeviceMask(std::vector<const ColumnMask*>{&mask}, context) {}
 DeviceMask::DeviceMask(const std::vector<const ColumnMask*>&, cuda::Context& context)
     : DeviceMask(cuda::DeviceColumns{}, context) {}
-DeviceMask::DeviceMask(const cuda::DeviceColumns& columns, cuda::Context& context)
+DeviceMask::DeviceMask(const cuda::DeviceColumns& columns, cuda::Context& context,
+                       std::optional<MaskReach>)
     : context_(&context), columns_(columns) {
   cuda::pinned_allocator();  // throws
   static_cast<void>(context_);
@@ -21,6 +22,7 @@ int64_t DeviceMask::memory_size(const cuda::DeviceColumns&, std::span<const Tile
 void DeviceMask::import(const cuda::StartendColumns&) {}
 const cuda::TileBits& DeviceMask::tiles(cuda::TileAxis, TileShape) { return plans_.back()->bits; }
 const uint16_t* DeviceMask::turns(TileShape) { return nullptr; }
+cuda::KeySpans DeviceMask::key_spans() { return {}; }
 int64_t DeviceMask::bytes() const { return 0; }
 
 }  // namespace heddle

@@ -73,6 +73,23 @@ HEDDLE_HD inline int32_t visible_rows(const MaskColumn& column, int32_t begin, i
   return end - from - in_l - in_u + in_both;
 }
 
+/// Rows [begin, end) from the first to the last that may look at a column; begin == end: none.
+struct RowSpan {
+  int32_t begin, end;
+};
+
+HEDDLE_HD inline RowSpan visible_span(const MaskColumn& column, int32_t rows) {
+  int32_t begin = column.first, end = rows;
+  for (int i = 0; i < 2; ++i) {  // past one interval a row may be in the other
+    if (begin >= column.lts && begin < column.lte) begin = column.lte;
+    if (begin >= column.uts && begin < column.ute) begin = column.ute;
+    if (end > column.lts && end <= column.lte) end = column.lts;
+    if (end > column.uts && end <= column.ute) end = column.uts;
+  }
+  if (begin >= end) return {0, 0};
+  return {begin, end};
+}
+
 /// The exact class of the tile rows [row_begin, row_end) × keys [key_begin, key_end), also where
 /// only the union of the two intervals, or different intervals in different columns, cover it.
 HEDDLE_HD inline TileClass classify(const MaskView& mask, int32_t head, int32_t row_begin,

@@ -311,6 +311,10 @@ std::vector<std::string> gpu_rows(const CaseShape& shape) {
   args.q = args.k = args.v = args.out =
       Tensor::empty({1, 1, shape.head_dim}, shape.dtype, gpu().memory());
   args.deterministic = shape.deterministic;
+  args.softcap = shape.softcap;
+  if (shape.scale != 0) args.scale = shape.scale;
+  if (shape.sinks) args.sinks = Tensor::empty({shape.heads}, DType::f32);
+  if (shape.slopes) args.alibi_slopes = Tensor::empty({shape.heads}, DType::f32);
   for (const attention::Implementation& row : attention::implementations()) {
     if (row.name.starts_with("cuda-") && row.applies(args, attention::Pass::backward)) {
       rows.emplace_back(row.name);

@@ -6,6 +6,13 @@
 
 namespace heddle::attention::cuda {
 
+/// As sm80, for E up to 64 and without soft-cap, ALiBi or sinks. Pays where rows and keys see few of
+/// the others, as in packed sentences.
+bool short_applies(const Args& args, Pass pass);
+bool short_pays(const Args& args, Pass pass);
+void short_forward(const Args& args);
+void short_backward(const Args& args, const Gradients& gradients);
+
 /// As below, on compute capability 9.0 alone; the deterministic backward for E up to 128.
 bool sm90_applies(const Args& args, Pass pass);
 void sm90_forward(const Args& args);

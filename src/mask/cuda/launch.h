@@ -59,6 +59,18 @@ struct TileBits {
   int32_t rows, keys;  // the tile's shape
 };
 
+/// For each group of 16 query rows the keys [begin, end) from the first to the last that one of them
+/// may look at: for kernels that take blocks of 16 × 16 as they come, without a plan.
+struct KeySpans {
+  static constexpr int kRows = 16;
+  struct Keys {
+    int32_t begin, minus_end;  // so that the least of both is the union; no keys: begin > end
+    HEDDLE_HD int32_t end() const { return -minus_end; }
+  };
+  Keys* of_rows;  // [sets, groups of rows]
+  bool skips;     // false: blocks without a visible pair are computed, too
+};
+
 /// Bounds as callers hold them: i32 [sets, key_length, columns], in one of FlashMask's orders.
 struct StartendColumns {
   const int32_t* data;
@@ -81,6 +93,8 @@ int launch_plan(const DeviceColumns& mask, TileAxis axis, const TileBits& bits,
 /// work, from the plan by key.
 int launch_turns(const DeviceColumns& mask, const TileBits& by_key, uint16_t* turns,
                  CUstream_st* stream);
+
+int launch_key_spans(const DeviceColumns& mask, KeySpans::Keys* of_rows, CUstream_st* stream);
 
 /// Makes every tile of a plan live, so that nothing is skipped: the same results, to be tested.
 int launch_show_all(const DeviceColumns& mask, TileAxis axis, const TileBits& bits,

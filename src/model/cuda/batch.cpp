@@ -93,7 +93,8 @@ MaskOffsets LaidOutBatch::lay_out(ColumnMask mask) {
     bounds.push_back({column.lts, column.lte, column.uts, column.ute});
   }
   const int64_t at = staging_->put<heddle::cuda::ColumnBounds>(bounds);
-  return {std::move(mask), at};
+  const MaskReach reach = mask.reach();
+  return {std::move(mask), reach, at};
 }
 
 LaidOutBatch::LaidOutBatch(const TrainingBatch& batch, bool learned_positions,
@@ -133,7 +134,7 @@ DeviceBatch::Masked DeviceBatch::masked(const MaskOffsets& mask,
                                             mask.mask.key_length(),
                                             mask.mask.offset(),
                                             mask.mask.causal()};
-  return {&mask.mask, DeviceMask(columns, machine.context())};
+  return {&mask.mask, DeviceMask(columns, machine.context(), mask.reach)};
 }
 
 DeviceBatch::DeviceBatch(const LaidOutBatch& host, autograd::cuda::Machine& machine)

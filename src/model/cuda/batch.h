@@ -73,6 +73,7 @@ struct SideOffsets {
 
 struct MaskOffsets {
   ColumnMask mask;
+  MaskReach reach;
   int64_t bounds;
 };
 
