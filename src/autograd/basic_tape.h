@@ -99,6 +99,7 @@ class BasicTape {
   /// The gradient of rows, which begins as zeros.
   Plain gradient(const Rows& rows) {
     Gradient& gradient = *rows.gradient();
+    if constexpr (requires { gradient.summed; }) gradient.summed = false;  // it may be added to
     if (gradient.values == nullptr) {
       take(gradient);
       memory_.zero(gradient.values, gradient.count * gradient.width);

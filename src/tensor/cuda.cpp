@@ -72,6 +72,8 @@ int compute_capability(int device) {
          attribute(cudaDevAttrComputeCapabilityMinor, device);
 }
 
+int multiprocessors(int device) { return attribute(cudaDevAttrMultiProcessorCount, device); }
+
 std::string device_name(int device) {
   cudaDeviceProp properties{};
   HEDDLE_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));

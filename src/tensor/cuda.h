@@ -35,6 +35,8 @@ int device_count();
 /// Major × 10 + minor, as in sm_90.
 int compute_capability(int device);
 
+int multiprocessors(int device);
+
 /// "NVIDIA H200".
 std::string device_name(int device);
 

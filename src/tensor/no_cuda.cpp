@@ -17,6 +17,7 @@ void check(int, const char*) {}
 bool is_built() { return false; }
 int device_count() { return 0; }
 int compute_capability(int) { refuse(); }
+int multiprocessors(int) { refuse(); }
 std::string device_name(int) { refuse(); }
 size_t shared_memory_per_block(int) { refuse(); }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "heddle/attention/cuda/batched.h"
+#include "heddle/attention/table.h"
 #include "heddle/base/random.h"
 #include "heddle/mask/algebra.h"
 #include "heddle/mask/families.h"
@@ -77,6 +78,14 @@ Results blank(int64_t batches, int64_t heads, int64_t kv_heads, int64_t length, 
           Tensor::empty(keys, DType::bf16, memory)};
 }
 
+/// The table's row with the kernels that a batch takes: the first for masks of any kind.
+std::string_view row_of_batches(const attention::Args& args, attention::Pass pass) {
+  for (const attention::Implementation& row : attention::implementations()) {
+    if (row.pays == nullptr && row.applies(args, pass)) return row.name;
+  }
+  return {};
+}
+
 /// The same batch in one launch and sequence by sequence; `shared`: one mask for all.
 void expect_same_as_single(int64_t head_dim, bool shared) {
   constexpr int64_t kBatches = 3, kHeads = 4, kKvHeads = 2, kLength = 333;
@@ -114,10 +123,12 @@ void expect_same_as_single(int64_t head_dim, bool shared) {
     one.mask = &masks[shared ? 0 : static_cast<size_t>(b)];
     one.cuda = &gpu();
     one.deterministic = true;
-    attention::forward(one);  // the same kernels as of the batch
+    attention::forward(one, row_of_batches(one, attention::Pass::forward));
     attention::backward(
-        one, {sequence(heads_first(d_out), b), sequence(heads_first(single.d_q), b),
-              sequence(heads_first(single.d_k), b), sequence(heads_first(single.d_v), b)});
+        one,
+        {sequence(heads_first(d_out), b), sequence(heads_first(single.d_q), b),
+         sequence(heads_first(single.d_k), b), sequence(heads_first(single.d_v), b)},
+        row_of_batches(one, attention::Pass::backward));
   }
   const std::string text = str("E ", head_dim, shared ? ", one mask" : ", a mask a sequence");
   EXPECT_EQ(different_bytes(batched.out, single.out), 0) << text;

@@ -106,16 +106,27 @@ TEST_F(OpsGpu, Norm) {
   }
 }
 
+/// before[n] + factor · Σ_r rows[r, n].
+std::vector<float> added(std::vector<float> before, const HostRows& rows, double factor) {
+  for (size_t n = 0; n < before.size(); ++n) {
+    double sum = 0;
+    for (int64_t r = 0; r < rows.rows; ++r) sum += static_cast<double>(rows.row(r)[n]);
+    before[n] += static_cast<float>(factor * sum);
+  }
+  return before;
+}
+
 void check_norm_backward(const Size& size, const Flags& flags, int64_t turn) {
   const bool wants_residual = turn % 5 != 1, wants_x = turn % 5 != 2 || !wants_residual;
   const bool adds_residual = turn % 2 == 0, adds_x = turn % 3 == 0;
+  const bool sums_x = wants_x && turn % 4 < 2 && norm_backward_can_sum({size.rows, size.width});
   // d_y may be what is written.
   const bool d_y_is_residual = flags.in_place && wants_residual,
              d_y_is_x = flags.in_place && !wants_residual;
   const std::string name =
       str("norm backward [", size.rows, ", ", size.width, "] ", flags.text(),
           wants_residual ? adds_residual ? ", adds residual" : ", residual" : "",
-          wants_x ? adds_x ? ", adds x" : ", x" : "");
+          wants_x ? adds_x ? ", adds x" : ", x" : "", sums_x ? ", sums x" : "");
   Workspace workspace;
   HostRows s = random_rows(size.rows, size.width, 5, 3),
            d_y = random_rows(size.rows, size.width, 6);
@@ -135,6 +146,7 @@ void check_norm_backward(const Size& size, const Flags& flags, int64_t turn) {
         {d_y.plain(), d_s.plain(), d_weight.data(), d_bias.data()}, workspace);
   }
   HostRows d_x = dropped(dropout, d_s);
+  const std::vector<float> d_x_sums = sums_x ? added(d_weight_before, d_x, 1) : d_weight_before;
   for (size_t i = 0; i < d_s.values.size(); ++i) {
     if (adds_residual) d_s.values[i] += before_residual.values[i];
     if (adds_x) d_x.values[i] += before_x.values[i];
@@ -144,6 +156,7 @@ void check_norm_backward(const Size& size, const Flags& flags, int64_t turn) {
     const GpuRows sum(s), gpu_d_y(d_y), residual(before_residual), x(before_x);
     const GpuArray<float> gpu_weight(weight), mean(statistics.mean), factor(statistics.factor);
     const GpuArray<float> gpu_d_weight(d_weight_before), gpu_d_bias(d_weight_before);
+    const GpuArray<float> gpu_d_x_sums(d_weight_before);
     const Extent extent{size.rows, size.width};
     const auto scratch = GpuArray<float>::blank(norm_backward_scratch(extent));
     check_launch(launch_norm_backward({.extent = extent,
@@ -162,11 +175,12 @@ void check_norm_backward(const Size& size, const Flags& flags, int64_t turn) {
                                        .factor = factor.data(),
                                        .d_weight = gpu_d_weight.data(),
                                        .d_bias = flags.bias ? gpu_d_bias.data() : nullptr,
+                                       .d_x_sums = sums_x ? gpu_d_x_sums.data() : nullptr,
                                        .scratch = scratch.data()},
                                       gpu().stream()));
     scratch.read(name + ", scratch");
     return {residual.read(name).values, x.read(name).values, gpu_d_weight.read(name),
-            gpu_d_bias.read(name)};
+            gpu_d_bias.read(name), gpu_d_x_sums.read(name)};
   });
   const std::vector<float>& expected_residual =
       wants_residual ? d_s.values : before_residual.values;
@@ -174,6 +188,7 @@ void check_norm_backward(const Size& size, const Flags& flags, int64_t turn) {
   expect_near(found[1], wants_x ? d_x.values : before_x.values, 0x1p-8, 2e-5, name + ", d_x");
   expect_sums(found[2], d_weight, size.rows, name + ", d_weight", 3);
   expect_sums(found[3], flags.bias ? d_bias : d_weight_before, size.rows, name + ", d_bias", 3);
+  expect_sums(found[4], d_x_sums, size.rows, name + ", sums of d_x", 3);
 }
 
 TEST_F(OpsGpu, NormBackward) {
@@ -231,6 +246,7 @@ TEST_F(OpsGpu, Activations) {
         if (activation != Activation::sigmoid && activation != Activation::tanh) x.row(0)[4] = NAN;
         for (float& value : x.values) value = rounded(value);
         const HostRows d_y = random_rows(size.rows, size.width, 14);
+        const std::vector<float> before = random_floats(size.width, 18);
         HostRows y = x, d_x = dropped(dropout, d_y);
         Rows x_rows = x.view(workspace), y_rows = y.view(workspace);
         activate(y_rows, activation, workspace);
@@ -252,11 +268,20 @@ TEST_F(OpsGpu, Activations) {
               launch_activate_backward({extent, read.view(), d_from.view(),
                                         (in_place ? d_from : d_to).view(), activation, key},
                                        gpu().stream()));
+          const GpuRows again_from(d_y), again = GpuRows::blank(size.rows, size.width);
+          const GpuArray<float> sums(before);
+          const auto scratch = GpuArray<float>::blank(column_sums_scratch(extent));
+          check_launch(launch_activate_backward(
+              {extent, read.view(), again_from.view(), again.view(), activation, key},
+              {extent, again.view(), 0.5f, sums.data(), scratch.data()}, gpu().stream()));
           return {(in_place ? from : to).read(name).values,
-                  (in_place ? d_from : d_to).read(name).values};
+                  (in_place ? d_from : d_to).read(name).values, again.read(name).values,
+                  sums.read(name)};
         });
         expect_near(found[0], y.values, 0x1p-8, 1e-6, name + ", y");
         expect_near(found[1], d_x.values, 0x1p-8, 1e-5, name + ", d_x");
+        cases::expect_same_bits(found[2], found[1], name + ", d_x with sums");
+        expect_sums(found[3], added(before, d_x, 0.5), size.rows, name + ", sums of d_x", 3);
       }
     }
   }
@@ -302,12 +327,7 @@ TEST_F(OpsGpu, ColumnSums) {
     const std::string name = str("column sums [", size.rows, ", ", size.width, "]");
     const HostRows x = random_rows(size.rows, size.width, 17);
     const std::vector<float> before = random_floats(size.width, 18);
-    std::vector<float> expected = before;
-    for (int64_t n = 0; n < size.width; ++n) {
-      double sum = 0;
-      for (int64_t r = 0; r < size.rows; ++r) sum += static_cast<double>(x.row(r)[n]);
-      expected[static_cast<size_t>(n)] += static_cast<float>(0.5 * sum);
-    }
+    const std::vector<float> expected = added(before, x, 0.5);
     const Results found = twice(name, [&]() -> Results {
       const GpuRows rows(x);
       const GpuArray<float> sums(before);

@@ -1,5 +1,5 @@
 // Attention of a batch of equally long sequences on a GPU in one launch: attention.h with one more
-// axis in front. The table's GPU rows are this with a batch of one.
+// axis in front. The table's rows cuda-sm80 and cuda-sm90 are this with a batch of one.
 #pragma once
 
 #include <optional>

@@ -6,8 +6,8 @@
 
 namespace heddle::attention::cuda {
 
-/// As sm80, for E up to 64 and without soft-cap, ALiBi or sinks. Pays where rows and keys see few of
-/// the others, as in packed sentences.
+/// As sm80, for E up to 64 and without soft-cap, ALiBi or sinks. Pays where rows and keys see few
+/// of the others, as in packed sentences.
 bool short_applies(const Args& args, Pass pass);
 bool short_pays(const Args& args, Pass pass);
 void short_forward(const Args& args);

@@ -36,7 +36,8 @@ void short_forward(const Args& args) {
   MaskOnDevice mask(args);
   const BatchArgs batch = as_batch(args, *mask);
   check(batch);
-  HEDDLE_CUDA_CHECK(shorts::forward({forward_launch(batch), (*mask).key_spans()}));
+  HEDDLE_CUDA_CHECK(shorts::forward({forward_launch(batch), (*mask).key_spans(),
+                                     heddle::cuda::multiprocessors(args.q.device().index)}));
 }
 
 void short_backward(const Args& args, const Gradients& gradients) {
@@ -44,9 +45,10 @@ void short_backward(const Args& args, const Gradients& gradients) {
   const BatchArgs batch = as_batch(args, *mask);
   const Gradients of_batch = as_batch(gradients);
   check(batch, of_batch);
-  shorts::Backward p{backward_launch(batch, of_batch), (*mask).key_spans()};
-  const Tensor delta = Tensor::empty({1, args.q.dim(1), args.q.dim(0)}, DType::f32,
-                                     args.cuda->memory());
+  shorts::Backward p{backward_launch(batch, of_batch), (*mask).key_spans(),
+                     heddle::cuda::multiprocessors(args.q.device().index)};
+  const Tensor delta =
+      Tensor::empty({1, args.q.dim(1), args.q.dim(0)}, DType::f32, args.cuda->memory());
   p.launch.delta = {delta.data<float>(), delta.stride(0), delta.stride(1)};
   HEDDLE_CUDA_CHECK(shorts::backward(p));
 }

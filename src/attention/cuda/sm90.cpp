@@ -68,7 +68,7 @@ void sm90::forward(const BatchArgs& args) {
   launch.by_query = args.mask->tiles(TileAxis::query, {shape.rows, shape.keys});
   launch.problem.section = pairs_a_section(args.k.dim(1) * launch.problem.head_dim * 4,  // K and V
                                            args.k.dim(0) * args.k.dim(2));
-  const int blocks = multiprocessors(args.q.device().index);
+  const int blocks = heddle::cuda::multiprocessors(args.q.device().index);
   const int64_t items = args.q.dim(0) * args.q.dim(2) * launch.by_query.tiles;
   Tensor queue;
   if (items > blocks) {
@@ -89,7 +89,7 @@ void sm90::backward(const BatchArgs& args, const Gradients& gradients) {
   const int64_t batches = args.q.dim(0), rows = args.q.dim(1), heads = args.q.dim(2);
   const Tile shape = backward_tile(launch.problem.head_dim);
   launch.by_key = args.mask->tiles(TileAxis::key, {shape.rows, shape.keys});
-  const int blocks = multiprocessors(args.q.device().index);
+  const int blocks = heddle::cuda::multiprocessors(args.q.device().index);
   launch.problem.section = backward_section(launch, blocks, args.deterministic);
   auto& memory = args.context->memory();
   Tensor delta;

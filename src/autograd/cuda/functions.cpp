@@ -46,11 +46,36 @@ void add_bias_gradients(Machine& machine, const Extent& extent, RowsView d_y,
   }
 }
 
-/// The gradients of a product y = x · Wᵀ + bias.
+/// Whether the biases are one parameter, as it is.
+bool is_plain(std::span<const ParameterRange> biases, int64_t width) {
+  return biases.size() == 1 && biases.front().begin == 0 && biases.front().end == width &&
+         biases.front().factor == 1;
+}
+
+/// d_y = slopes ∘ d_y, and its column sums to the biases: in one go where these are plain.
+void activation_backward(Machine& machine, const ops::cuda::ActivateBackward& slopes,
+                         std::span<const ParameterRange> biases) {
+  const Extent& extent = slopes.extent;
+  if (!is_plain(biases, extent.width)) {
+    HEDDLE_CUDA_CHECK(ops::cuda::launch_activate_backward(slopes, machine.stream()));
+    add_bias_gradients(machine, extent, slopes.d_x, biases);
+    return;
+  }
+  Scratch scratch(machine);
+  HEDDLE_CUDA_CHECK(ops::cuda::launch_activate_backward(
+      slopes,
+      {.extent = extent,
+       .x = slopes.d_x,
+       .factor = 1,
+       .sums = biases.front().d_values,
+       .scratch = scratch.floats(ops::cuda::column_sums_scratch(extent))},
+      machine.stream()));
+}
+
+/// The gradients of a product y = x · Wᵀ, beside those of its bias.
 void linear_backward(Tape& tape, Machine& machine, const Rows& input, const Linear& weights,
                      RowsView d_y) {
   if (input.count() == 0) return;
-  add_bias_gradients(machine, {input.count(), weights.out}, d_y, weights.biases);
   for (const ParameterRange& range : weights.weights) {
     machine.gemm().multiply({.m = range.end - range.begin,
                              .n = weights.in,
@@ -114,21 +139,28 @@ void linear(const Run& run, const Rows& x, const Linear& weights, ops::Activatio
                                                  run.machine.stream()));
   }
   if (run.tape == nullptr) return;
-  run.tape->record(
-      y, [&machine = run.machine, input, weights, activation, sum, before, y](Tape& t) {
-        const RowsView d_y = t.gradient(y);
-        if (activation != ops::Activation::none) {  // with relu, `before` is y: the same slopes
-          HEDDLE_CUDA_CHECK(ops::cuda::launch_activate_backward({.extent = y.extent(),
-                                                                 .x = before.view(),
-                                                                 .d_y = d_y,
-                                                                 .d_x = d_y,
-                                                                 .activation = activation,
-                                                                 .dropout = {}},
-                                                                machine.stream()));
-        }
-        linear_backward(t, machine, input, weights, d_y);
-        if (sum) t.pass_on(y, *sum);
-      });
+  if (activation == ops::Activation::none && is_plain(weights.biases, y.width())) {
+    y.gradient()->column_sums = weights.biases.front().d_values;
+  }
+  run.tape->record(y,
+                   [&machine = run.machine, input, weights, activation, sum, before, y](Tape& t) {
+                     const bool summed = y.gradient()->summed;
+                     const RowsView d_y = t.gradient(y);
+                     if (activation == ops::Activation::none) {
+                       if (!summed) add_bias_gradients(machine, y.extent(), d_y, weights.biases);
+                     } else {  // with relu, `before` is y: the same slopes
+                       activation_backward(machine,
+                                           {.extent = y.extent(),
+                                            .x = before.view(),
+                                            .d_y = d_y,
+                                            .d_x = d_y,
+                                            .activation = activation,
+                                            .dropout = {}},
+                                           weights.biases);
+                     }
+                     linear_backward(t, machine, input, weights, d_y);
+                     if (sum) t.pass_on(y, *sum);
+                   });
 }
 
 void norm(const Run& run, const Rows& x, const Rows* residual, const Norm& norm,
@@ -165,6 +197,10 @@ void norm(const Run& run, const Rows& x, const Rows* residual, const Norm& norm,
         bool adds_x = false, adds_other = false;
         const RowsView d_x = place(input, adds_x);
         const RowsView d_other = other ? place(*other, adds_other) : RowsView{nullptr, 0};
+        float* d_x_sums = nullptr;
+        if (d_x.data != nullptr && !adds_x && ops::cuda::norm_backward_can_sum(input.extent())) {
+          d_x_sums = input.gradient()->column_sums;
+        }
         Scratch scratch(machine);
         HEDDLE_CUDA_CHECK(ops::cuda::launch_norm_backward(
             {.extent = input.extent(),
@@ -181,8 +217,10 @@ void norm(const Run& run, const Rows& x, const Rows* residual, const Norm& norm,
              .factor = factor,
              .d_weight = norm.d_weight,
              .d_bias = norm.d_bias,
+             .d_x_sums = d_x_sums,
              .scratch = scratch.floats(ops::cuda::norm_backward_scratch(input.extent()))},
             machine.stream()));
+        if (d_x_sums != nullptr) input.gradient()->summed = true;
       });
 }
 

@@ -59,8 +59,8 @@ struct TileBits {
   int32_t rows, keys;  // the tile's shape
 };
 
-/// For each group of 16 query rows the keys [begin, end) from the first to the last that one of them
-/// may look at: for kernels that take blocks of 16 × 16 as they come, without a plan.
+/// For each group of 16 query rows the keys [begin, end) from the first to the last that one of
+/// them may look at: for kernels that take blocks of 16 × 16 as they come, without a plan.
 struct KeySpans {
   static constexpr int kRows = 16;
   struct Keys {

@@ -149,7 +149,10 @@ DeviceParameters::DeviceParameters(const Weights& weights, std::span<const Tenso
       } else {
         ranges[0].push_back({row, end, source.weight_factor, gradient(source.weight)});
       }
-      if (source.bias >= 0) {
+      if (source.bias >= 0 && !ranges[1].empty() && ranges[1].back().end == row &&
+          ranges[1].back().factor == source.bias_factor) {
+        ranges[1].back().end = end;
+      } else if (source.bias >= 0) {
         ranges[1].push_back({row, end, source.bias_factor, gradient(source.bias)});
       }
       row = end;

@@ -92,4 +92,14 @@ __device__ void each_activated(Activation activation, const Eight& x, const Body
   }
 }
 
+/// One vector of an activation's backward: writes d_x and returns it as it was before rounding.
+__device__ inline Eight activate_back(const ActivateBackward& p, const Place& at) {
+  const Eight x = unpack(vector_at(p.x, at));
+  Eight d = unpack(vector_at(p.d_y, at));
+  drop(p.dropout, at, d);
+  each_activated(p.activation, x, [&](int i, float, float slope) { d.at[i] *= slope; });
+  vector_at(p.d_x, at) = pack(d);
+  return d;
+}
+
 }  // namespace heddle::ops::cuda

@@ -57,12 +57,15 @@ struct NewShares {
   float mean, square, average;
 };
 
-/// In the order and with the roundings of the CPU: no multiply-add is fused.
+/// In the order and with the roundings of the CPU: no multiply-add is fused. kWhole: all slices
+/// are.
+template <bool kWhole>
 __global__ void __launch_bounds__(kThreads)
     adamw_kernel(const __grid_constant__ AdamWUpdate p, NewShares fresh, bool aligned) {
   const int64_t index = index_of_thread();
   if (4 * index >= p.count) return;
-  const Slice slice = slice_at(index, p.count, aligned);
+  Slice slice = slice_at(index, p.count, aligned);
+  if constexpr (kWhole) slice.whole = true;  // so that no load waits for another's branch
   const Four gradients = slice.load(p.gradients);
   Four means = slice.load(p.means), squares = slice.load(p.squares), values = slice.load(p.values);
   Four averages{};
@@ -168,7 +171,8 @@ int launch_adamw(const AdamWUpdate& p, Stream stream) {
                         static_cast<float>(1 - p.average_decay)};
   const bool aligned =
       is_aligned({p.values, p.means, p.squares, p.averages, p.gradients, p.copies});
-  adamw_kernel<<<blocks_over(p.count), kThreads, 0, stream>>>(p, fresh, aligned);
+  const auto kernel = aligned && p.count % 4 == 0 ? adamw_kernel<true> : adamw_kernel<false>;
+  kernel<<<blocks_over(p.count), kThreads, 0, stream>>>(p, fresh, aligned);
   return cudaGetLastError();
 }
 

@@ -143,16 +143,17 @@ __device__ inline bool is_inside(const Place& at, int64_t rows, int64_t vectors)
   return at.row < rows && at.vector < vectors;
 }
 
-/// Rows of sums that wait to be added: chunk c at from + c · stride. Column n goes to to[n], column
-/// width + n to also_to[n] unless that is null.
+/// Rows of sums that wait to be added: chunk c at from + c · stride. Column i · width + n goes to
+/// to[i][n], unless that is null.
 struct Partials {
+  static constexpr int kMost = 3;
   const float* from;
   int64_t chunks, stride, width;
   float factor;
-  float *to, *also_to;
+  float* to[kMost];
 };
 
-/// to[n] += factor · Σ_c from[c, n], always in the same order.
+/// to[i][n] += factor · Σ_c from[c, i · width + n], always in the same order.
 int launch_add_partials(const Partials& partials, Stream stream);
 
 }  // namespace heddle::ops::cuda

@@ -31,12 +31,7 @@ __global__ void __launch_bounds__(kThreads) activate_kernel(const __grid_constan
 __global__ void __launch_bounds__(kThreads)
     activate_backward_kernel(const __grid_constant__ ActivateBackward p) {
   const Place at = place_of_thread();
-  if (!is_inside(at, p.extent.rows, p.extent.width / kVector)) return;
-  const Eight x = unpack(vector_at(p.x, at));
-  Eight d = unpack(vector_at(p.d_y, at));
-  drop(p.dropout, at, d);
-  each_activated(p.activation, x, [&](int i, float, float slope) { d.at[i] *= slope; });
-  vector_at(p.d_x, at) = pack(d);
+  if (is_inside(at, p.extent.rows, p.extent.width / kVector)) activate_back(p, at);
 }
 
 /// The place in the second half of rows twice as wide.

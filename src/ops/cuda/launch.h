@@ -51,7 +51,8 @@ struct NormForward {
 int launch_norm(const NormForward& norm, Stream stream);
 
 /// From d_y: d_s, for the residual, and drop(d_s), for x. Each goes to its rows, overwritten or
-/// added to; null: not wanted. d_y may be d_residual or d_x.
+/// added to; null: not wanted. d_y may be d_residual or d_x. d_x_sums += its column sums, the
+/// gradient of a bias before the norm.
 struct NormBackward {
   Extent extent;
   RowsView sum, d_y, d_residual, d_x;
@@ -60,8 +61,10 @@ struct NormBackward {
   bool subtracts_mean;
   const float *weight, *mean, *factor;
   float *d_weight, *d_bias;  // [D], added to; d_bias may be null
+  float* d_x_sums;           // [D] or null
   float* scratch;
 };
+bool norm_backward_can_sum(const Extent& extent);     // d_x_sums may be given
 int64_t norm_backward_scratch(const Extent& extent);  // floats
 int launch_norm_backward(const NormBackward& norm, Stream stream);
 
@@ -120,6 +123,10 @@ struct ColumnSums {
 };
 int64_t column_sums_scratch(const Extent& extent);  // floats
 int launch_column_sums(const ColumnSums& sums, Stream stream);
+
+/// launch_activate_backward and the column sums of its d_x, in one go over the rows.
+int launch_activate_backward(const ActivateBackward& activate, const ColumnSums& of_d_x,
+                             Stream stream);
 
 /// Turns the first `heads` heads of each row by its position, in place: (a, b) at (e, e + E / 2)
 /// becomes (a cos − b sin, b cos + a sin). direction −1 turns back.

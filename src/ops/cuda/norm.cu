@@ -131,9 +131,10 @@ __device__ void give(const RowsView& to, const Place& at, bool adds, Eight d) {
   vector_at(to, at) = pack(d);
 }
 
-template <int kVectors, int kLanes>
+/// `sums`, unless there are none, gets what goes to x.
+template <int kVectors, int kLanes, int kSums>
 __device__ void give_gradients(const NormBackward& p, const RowShare<kVectors, kLanes>& mine,
-                               const NormState<kVectors>& state) {
+                               const NormState<kVectors>& state, Eight (&sums)[kSums]) {
 #pragma unroll
   for (int i = 0; i < kVectors; ++i) {
     if (!mine.has(i)) continue;
@@ -149,37 +150,36 @@ __device__ void give_gradients(const NormBackward& p, const RowShare<kVectors, k
     if (p.d_x.data == nullptr) continue;
     drop(p.dropout, mine.at(i), d);
     give(p.d_x, mine.at(i), p.adds_x, d);
+    if constexpr (kSums == kVectors) {
+#pragma unroll
+      for (int j = 0; j < kVector; ++j) sums[i].at[j] += d.at[j];
+    }
   }
 }
 
 /// Adds what the groups of a block found for each column, one group after the other, and leaves
-/// the sums of weights and biases in the block's row of the scratch [blocks, 2, D].
-template <int kVectors, int kLanes>
-__device__ void leave_columns(const NormBackward& p, const Eight (&d_weight)[kVectors],
-                              const Eight (&d_bias)[kVectors]) {
+/// the sums in the block's row of the scratch [blocks, kParts, D], as its part.
+template <int kVectors, int kLanes, int kParts>
+__device__ void leave_columns(const NormBackward& p, const Eight (&mine)[kVectors], int part) {
   constexpr int kGroups = kThreads / kLanes;
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kLanes;
   const auto width = static_cast<int>(p.extent.width);
-  float* to = p.scratch + static_cast<int64_t>(blockIdx.x) * 2 * width;
+  float* to = p.scratch + (static_cast<int64_t>(blockIdx.x) * kParts + part) * width;
   if constexpr (kGroups == 1) {
 #pragma unroll
     for (int i = 0; i < kVectors; ++i) {
       const int column = (i * kLanes + lane) * kVector;
-      if (column >= width) continue;
-      store8(to + column, d_weight[i]);
-      store8(to + width + column, d_bias[i]);
+      if (column < width) store8(to + column, mine[i]);
     }
   } else {
-    __shared__ float sums[2][kVectors * kLanes * kVector];
+    __shared__ float sums[kVectors * kLanes * kVector];
     for (int group = 0; group < kGroups; ++group) {
       if (thread / kLanes == group) {
 #pragma unroll
         for (int i = 0; i < kVectors * kVector; ++i) {  // neighbouring lanes: neighbouring banks
-          const float weight = d_weight[i / kVector].at[i % kVector];
-          const float bias = d_bias[i / kVector].at[i % kVector];
+          const float value = mine[i / kVector].at[i % kVector];
           const int place = i * kLanes + lane;
-          sums[0][place] = group == 0 ? weight : sums[0][place] + weight;
-          sums[1][place] = group == 0 ? bias : sums[1][place] + bias;
+          sums[place] = group == 0 ? value : sums[place] + value;
         }
       }
       __syncthreads();
@@ -187,20 +187,19 @@ __device__ void leave_columns(const NormBackward& p, const Eight (&d_weight)[kVe
     for (int column = thread; column < width; column += kThreads) {
       const int vector = column / kVector;
       const int i = vector / kLanes * kVector + column % kVector;
-      const int place = i * kLanes + vector % kLanes;
-      to[column] = sums[0][place];
-      to[width + column] = sums[1][place];
+      to[column] = sums[i * kLanes + vector % kLanes];
     }
+    __syncthreads();  // before the next part
   }
 }
 
-template <int kVectors, int kLanes, int kBlocksPerProcessor>
+template <int kVectors, int kLanes, int kBlocksPerProcessor, bool kSumsX>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     norm_backward_kernel(const __grid_constant__ NormBackward p) {
   __shared__ float shared[kThreads / 32];
   constexpr int kGroups = kThreads / kLanes;
   const auto width = static_cast<float>(p.extent.width);
-  Eight d_weight[kVectors] = {}, d_bias[kVectors] = {};
+  Eight d_weight[kVectors] = {}, d_bias[kVectors] = {}, d_x[kSumsX ? kVectors : 1] = {};
   for (int64_t first = static_cast<int64_t>(blockIdx.x) * kGroups; first < p.extent.rows;
        first += static_cast<int64_t>(gridDim.x) * kGroups) {
     const RowShare<kVectors, kLanes> mine(first + threadIdx.x / kLanes, p.extent);
@@ -229,13 +228,16 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     }
     state.mean_u = p.subtracts_mean ? sum_over_row<kLanes>(sum_u, shared) / width : 0.0f;
     state.mean_un = sum_over_row<kLanes>(sum_un, shared) / width;
-    give_gradients(p, mine, state);
+    give_gradients(p, mine, state, d_x);
   }
-  leave_columns<kVectors, kLanes>(p, d_weight, d_bias);
+  constexpr int kParts = kSumsX ? 3 : 2;
+  leave_columns<kVectors, kLanes, kParts>(p, d_weight, 0);
+  leave_columns<kVectors, kLanes, kParts>(p, d_bias, 1);
+  if constexpr (kSumsX) leave_columns<kVectors, kLanes, kParts>(p, d_x, 2);
 }
 
-// Two a processor of the largest GPUs; the same number everywhere, as sums depend on it.
-constexpr int64_t kMostBlocks = 264;
+// Three a processor of the largest GPUs; the same number everywhere, as sums depend on it.
+constexpr int64_t kMostBlocks = 396;
 
 int64_t groups_of(const Extent& extent) {  // rows that a block works on at once
   return extent.width <= 64 ? 32 : extent.width <= 1024 ? 8 : 1;
@@ -269,26 +271,34 @@ int launch_norm(const NormForward& norm, Stream stream) {
   return found ? cudaGetLastError() : cudaErrorInvalidValue;
 }
 
+bool norm_backward_can_sum(const Extent& extent) { return extent.width <= 4096; }
+
 int64_t norm_backward_scratch(const Extent& extent) {
-  return backward_blocks(extent) * 2 * extent.width;
+  return backward_blocks(extent) * Partials::kMost * extent.width;
 }
 
 int launch_norm_backward(const NormBackward& norm, Stream stream) {
   if (norm.extent.rows == 0) return cudaSuccess;
   const int64_t blocks = backward_blocks(norm.extent), width = norm.extent.width;
+  const bool sums_x = norm.d_x_sums != nullptr;
+  if (sums_x && !norm_backward_can_sum(norm.extent)) return cudaErrorInvalidValue;
   const bool found = with_share(width, [&]<int kVectors, int kLanes>() {
-    constexpr int kBlocks = kVectors == 8 ? 1 : 2;
-    norm_backward_kernel<kVectors, kLanes, kBlocks>
-        <<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(norm);
+    // On a processor: as many as have registers.
+    constexpr int kBlocks = kVectors == 8 ? 1 : kVectors == 4 ? 2 : 3;
+    auto kernel = norm_backward_kernel<kVectors, kLanes, kBlocks, false>;
+    if constexpr (kVectors < 8) {
+      constexpr int kBlocksWithSums = kVectors == 1 ? 3 : kVectors == 2 ? 2 : 1;
+      if (sums_x) kernel = norm_backward_kernel<kVectors, kLanes, kBlocksWithSums, true>;
+    }
+    kernel<<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(norm);
   });
   if (!found) return cudaErrorInvalidValue;
   return launch_add_partials({.from = norm.scratch,
                               .chunks = blocks,
-                              .stride = 2 * width,
+                              .stride = (sums_x ? 3 : 2) * width,
                               .width = width,
                               .factor = 1,
-                              .to = norm.d_weight,
-                              .also_to = norm.d_bias},
+                              .to = {norm.d_weight, norm.d_bias, norm.d_x_sums}},
                              stream);
 }
 

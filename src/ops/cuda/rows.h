@@ -12,6 +12,11 @@ struct Gradient {
   BFloat16* values = nullptr;
   int64_t count = 0, width = 0;
   bool produced = false;  ///< an operation has written the rows
+
+  /// Where the gradient's column sums are wanted, f32 [width], or null. Who makes the gradient may
+  /// add them there, too, and says so; who adds to the gradient afterwards takes that back.
+  float* column_sums = nullptr;
+  bool summed = false;
 };
 
 class Rows {

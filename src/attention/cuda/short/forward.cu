@@ -15,7 +15,8 @@ struct Softmax {
   __device__ void apply(float (&s)[2][4], Sums& o, float factor) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      float greatest = fmaxf(fmaxf(s[0][2 * r], s[0][2 * r + 1]), fmaxf(s[1][2 * r], s[1][2 * r + 1]));
+      float greatest =
+          fmaxf(fmaxf(s[0][2 * r], s[0][2 * r + 1]), fmaxf(s[1][2 * r], s[1][2 * r + 1]));
       greatest = fmaxf(greatest, __shfl_xor_sync(kAllLanes, greatest, 1));
       greatest = fmaxf(greatest, __shfl_xor_sync(kAllLanes, greatest, 2));
       greatest = fmaxf(greatest, top[r]);
@@ -41,6 +42,8 @@ struct Softmax {
   }
 };
 
+constexpr int kStageBytes = 2 * kTileBytes;  // K and V of a block
+
 template <typename T>
 __device__ inline void copy_keys(const ForwardLaunch& p, const Own& own, int kv_head, int first,
                                  uint32_t tiles) {
@@ -51,72 +54,91 @@ __device__ inline void copy_keys(const ForwardLaunch& p, const Own& own, int kv_
             length, columns);
 }
 
+constexpr int kBlocks = 4;  // on a processor
+
 template <typename T>
-__global__ void __launch_bounds__(kThreads, 4)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     forward_kernel(const __grid_constant__ Forward params, const float factor) {
-  __shared__ __align__(128) unsigned char memory[kWarps][2][2 * kTileBytes];
+  extern __shared__ __align__(128) unsigned char memory[];
   const ForwardLaunch& p = params.launch;
   const DeviceColumns& mask = p.problem.mask;
-  const Own own = own_rows(p.problem.heads, mask.query_length);
-  if (own.first >= mask.query_length) return;
-  const int kv_head = own.head / (p.problem.heads / p.problem.kv_heads);
-  unsigned char* const stages = memory[threadIdx.x / 32][0];
-  const uint32_t stage_at = sm80::shared_address(stages);
-  KeyWalk walk(mask, params.spans, mask_set(mask, own.batch, kv_head), own.first);
-  copy_rows(stage_at + 2 * kTileBytes, head_rows<const T>(p.q, own.batch, own.head),
-            p.q.row_stride, own.first, mask.query_length, p.problem.head_dim);
-  if (walk.key >= 0) copy_keys<T>(p, own, kv_head, walk.key, stage_at);
-  sm80::commit_copies();
-  sm80::wait_copies<0>();
-  __syncwarp();
-  Left q;
-  q.load(stage_at + 2 * kTileBytes);
-  Sums o;
-  Softmax softmax;
-  for (uint32_t stage = 0; walk.key >= 0; stage ^= 1) {
-    uint32_t rows[2][2];  // that look at this lane's keys
-#pragma unroll
-    for (int n = 0; n < 2; ++n) {
-#pragma unroll
-      for (int e = 0; e < 2; ++e) rows[n][e] = walk.rows_of(n, e);
-    }
-    walk.next(mask);
-    __syncwarp();  // all lanes have read the other stage
-    if (walk.key >= 0) {
-      copy_keys<T>(p, own, kv_head, walk.key, stage_at + (stage ^ 1) * 2 * kTileBytes);
-    }
+  const int group = p.problem.heads / p.problem.kv_heads;
+  unsigned char* const stages = memory + threadIdx.x / 32 * kStages * kStageBytes;
+  const uint32_t stage_at = sm80::shared_address(stages), rows_at = stage_at + 2 * kStageBytes;
+  Share share(p.problem.batches, p.problem.heads, mask.query_length);
+  const auto keys_ahead = [&] {
+    if (share.done()) return KeySpans::Keys{0, 0};
+    const Own next = share.own();
+    return keys_of(mask, params.spans, mask_set(mask, next.batch, next.head / group), next.first);
+  };
+  KeySpans::Keys keys_coming = keys_ahead();
+  while (!share.done()) {
+    const Own own = share.own();
+    const int kv_head = own.head / group;
+    copy_rows(rows_at, head_rows<const T>(p.q, own.batch, own.head), p.q.row_stride, own.first,
+              mask.query_length, p.problem.head_dim);
     sm80::commit_copies();
-    sm80::wait_copies<1>();
+    KeyWalk walk(mask, keys_coming, params.spans.skips, mask_set(mask, own.batch, kv_head),
+                 own.first);
+    share.advance();
+    keys_coming = keys_ahead();
+    const auto copy = [&](const Block& block, int stage) {
+      if (block.first >= 0) {
+        copy_keys<T>(p, own, kv_head, block.first, stage_at + stage * kStageBytes);
+      }
+      sm80::commit_copies();
+    };
+    Block block = walk.next(mask);
+    copy(block, 0);
+    Block second = walk.next(mask);
+    copy(second, 1);
+    sm80::wait_copies<2>();
     __syncwarp();
-    const uint32_t keys = stage_at + stage * 2 * kTileBytes;
-    float s[2][4];  // [rows, keys]
-    multiply<T>(s, q, keys);
+    Left q;
+    q.load(rows_at);
+    Sums o;
+    Softmax softmax;
+    for (int stage = 0; block.first >= 0; stage = stage_after(stage)) {
+      const Block third = walk.next(mask);
+      __syncwarp();  // all lanes have read what the third goes over
+      copy(third, stage_after(stage_after(stage)));
+      sm80::wait_copies<2>();
+      __syncwarp();
+      const uint32_t keys = stage_at + stage * kStageBytes;
+      float s[2][4];  // [rows, keys]
+      multiply<T>(s, q, keys);
 #pragma unroll
-    for (int n = 0; n < 2; ++n) {
+      for (int n = 0; n < 2; ++n) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        if ((rows[n][i % 2] >> (i / 2 * 8) & 1) == 0) s[n][i] = -kInfinity;
+        for (int e = 0; e < 2; ++e) {
+          const uint32_t rows = rows_of(block, n, e);
+          if ((rows & 1) == 0) s[n][e] = -kInfinity;
+          if ((rows >> 8 & 1) == 0) s[n][2 + e] = -kInfinity;
+        }
+      }
+      softmax.apply(s, o, factor);
+      o.add<T>(s, keys + kTileBytes);
+      block = second;
+      second = third;
+    }
+    float inverse[2];
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float sum = softmax.sum[r];
+      sum += __shfl_xor_sync(kAllLanes, sum, 1);
+      sum += __shfl_xor_sync(kAllLanes, sum, 2);
+      const bool blind = softmax.top[r] == -kInfinity;
+      inverse[r] = blind ? 0 : 1 / sum;
+      const int row = own.first + lane_of() / 4 + r * 8;
+      if (lane_of() % 4 == 0 && row < mask.query_length) {
+        head_values(p.lse, own.batch, own.head)[row] =
+            blind ? -kInfinity : (softmax.top[r] * factor + log2f(sum)) * kLn2;
       }
     }
-    softmax.apply(s, o, factor);
-    o.add<T>(s, keys + kTileBytes);
+    o.store<T>(inverse[0], inverse[1], stages, head_rows<T>(p.out, own.batch, own.head),
+               p.out.row_stride, own.first, mask.query_length, p.problem.head_dim);
+    __syncwarp();
   }
-  float inverse[2];
-#pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    float sum = softmax.sum[r];
-    sum += __shfl_xor_sync(kAllLanes, sum, 1);
-    sum += __shfl_xor_sync(kAllLanes, sum, 2);
-    const bool blind = softmax.top[r] == -kInfinity;
-    inverse[r] = blind ? 0 : 1 / sum;
-    const int row = own.first + lane_of() / 4 + r * 8;
-    if (lane_of() % 4 == 0 && row < mask.query_length) {
-      head_values(p.lse, own.batch, own.head)[row] =
-          blind ? -kInfinity : (softmax.top[r] * factor + log2f(sum)) * kLn2;
-    }
-  }
-  o.store<T>(inverse[0], inverse[1], stages, head_rows<T>(p.out, own.batch, own.head),
-             p.out.row_stride, own.first, mask.query_length, p.problem.head_dim);
 }
 
 }  // namespace
@@ -124,9 +146,8 @@ __global__ void __launch_bounds__(kThreads, 4)
 int forward(const Forward& p) {
   const Problem& problem = p.launch.problem;
   const auto kernel = problem.bf16 ? forward_kernel<__nv_bfloat16> : forward_kernel<__half>;
-  kernel<<<blocks_of(problem.batches, problem.heads, problem.mask.query_length), kThreads, 0,
-           problem.stream>>>(p, problem.scale * kLog2E);
-  return cudaGetLastError();
+  return launch(kernel, groups_of(problem.batches, problem.heads, problem.mask.query_length),
+                kBlocks, kStages * kStageBytes, p, problem.scale * kLog2E);
 }
 
 }  // namespace heddle::attention::cuda::shorts

@@ -13,11 +13,13 @@ inline constexpr int kMostHeadDim = 64;
 struct Forward {
   ForwardLaunch launch;
   KeySpans spans;
+  int multiprocessors;
 };
 
 struct Backward {
   BackwardLaunch launch;
   KeySpans spans;
+  int multiprocessors;
 };
 
 /// Each queues its kernels on the problem's stream and returns a cudaError_t.

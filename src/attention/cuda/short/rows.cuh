@@ -1,6 +1,8 @@
-// What the kernels for short documents share. Each warp works alone: it holds 16 rows of its own in
-// registers and goes over blocks of 16 rows of the other side, two of them at a time in shared
-// memory, one being copied. Fragments and tiles are those of sm80/mma.cuh.
+// What the kernels for short documents share. Each warp works alone, on one group of 16 rows after
+// the other: it goes over the blocks of 16 rows of the other side that these have to do with, three
+// of them in shared memory, two on their way. What tells where the next group's blocks are is read
+// ahead, since waiting for memory is most of the work. Fragments and tiles are those of
+// sm80/mma.cuh.
 #pragma once
 
 #include "heddle/attention/cuda/short/launch.h"
@@ -23,23 +25,29 @@ inline constexpr uint32_t kTileBytes = kRows * Layout::kPitch;
 
 __device__ inline int lane_of() { return static_cast<int>(threadIdx.x) % 32; }
 
-/// The 16 rows of one head that a warp owns.
+/// The 16 rows of one head that a warp owns for a while.
 struct Own {
   int batch, head, first;
 };
 
-/// Heads are neighbours, so that rows come from memory whole; `first` may be past the last row.
-__device__ inline Own own_rows(int heads, int length) {
-  const int blocks = (length - 1) / (kRows * kWarps) + 1;
-  const int at = static_cast<int>(blockIdx.x) / heads;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  return {at / blocks, static_cast<int>(blockIdx.x) % heads,
-          (at % blocks * kWarps + warp) * kRows};
-}
+/// The warp's share of all groups of 16 rows, one after the other. Heads are neighbours, so that
+/// rows come from memory whole.
+class Share {
+ public:
+  __device__ Share(int batches, int heads, int length)
+      : heads_(heads), groups_((length - 1) / kRows + 1), end_(batches * heads * groups_) {
+    at_ = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / 32;
+  }
+  __device__ bool done() const { return at_ >= end_; }
+  __device__ void advance() { at_ += static_cast<int>(gridDim.x) * kWarps; }
+  __device__ Own own() const {
+    const int group = at_ / heads_;
+    return {group / groups_, at_ % heads_, group % groups_ * kRows};
+  }
 
-inline unsigned blocks_of(int batches, int heads, int length) {
-  return static_cast<unsigned>(batches * heads * ((length - 1) / (kRows * kWarps) + 1));
-}
+ private:
+  int heads_, groups_, end_, at_;
+};
 
 /// A warp starts copying 16 rows of one head; zeros past the last row and past the head dimension.
 template <typename T>
@@ -89,7 +97,8 @@ struct Sums {
   __device__ void add(const float (&s)[2][4], uint32_t tile) {
     uint32_t a[1][4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) a[0][i] = sm80::pack<T>(s[i / 2][i % 2 * 2], s[i / 2][i % 2 * 2 + 1]);
+    for (int i = 0; i < 4; ++i)
+      a[0][i] = sm80::pack<T>(s[i / 2][i % 2 * 2], s[i / 2][i % 2 * 2 + 1]);
     sm80::multiply_step<T>(at, a, tile + Offset::rows16(lane_of()), 0);
   }
 
@@ -116,39 +125,87 @@ __device__ inline MaskColumn column_of(const DeviceColumns& mask, int set, int k
   return mask_column(mask, mask.bounds[at], key);
 }
 
-/// Blocks of 16 keys that some of 16 rows look at.
+/// A block of the other side that a warp's rows work with.
+struct Block {
+  int first;      // its first row or key, −1: no more
+  uint32_t rows;  // bits of the rows that look at key lane % 16 of the block, or of the warp's keys
+};
+
+/// Blocks of 16 keys that some of 16 rows look at. Bounds are read for two blocks at once, and
+/// those of the next two while these are worked on.
 class KeyWalk {
  public:
-  __device__ KeyWalk(const DeviceColumns& mask, const KeySpans& spans, int set, int first)
-      : set_(set), first_(first), skips_(spans.skips) {
-    const int groups = (mask.query_length - 1) / kRows + 1;
-    const KeySpans::Keys keys = spans.of_rows[set * groups + first / kRows];
+  __device__ KeyWalk(const DeviceColumns& mask, const KeySpans::Keys& keys, bool skips, int set,
+                     int first)
+      : set_(set), first_(first), skips_(skips) {
     const bool none = skips_ && keys.begin >= keys.end();
-    block_ = skips_ && !none ? keys.begin / kRows : 0;
-    end_ = none ? 0 : ((skips_ ? keys.end() : mask.key_length) - 1) / kRows + 1;
-    next(mask);
+    key_ = skips_ && !none ? keys.begin / kRows * kRows : 0;
+    end_ = none ? 0 : skips_ ? keys.end() : mask.key_length;
+    pair_ = key_;
+    if (key_ < end_) rows_ = look(mask, column_of(mask, set_, pair_ + lane_of()));
+    if (pair_ + 2 * kRows < end_) coming_ = column_of(mask, set_, pair_ + 2 * kRows + lane_of());
   }
 
-  int key = -1;   ///< the first of the block, −1: no more
-  uint32_t rows;  ///< that look at this lane's key, lane % 16 of the block
-
-  __device__ void next(const DeviceColumns& mask) {
-    for (key = -1; key < 0 && block_ < end_; ++block_) {
-      const int at = block_ * kRows;
-      const MaskColumn column = column_of(mask, set_, at + lane_of() % kRows);
-      rows = rows_that_see(column, first_, mask.query_length);
-      if (!skips_ || __any_sync(kAllLanes, rows != 0)) key = at;
+  __device__ Block next(const DeviceColumns& mask) {
+    for (; key_ < end_; key_ += kRows) {
+      if (key_ - pair_ == 2 * kRows) {
+        pair_ = key_;
+        rows_ = look(mask, coming_);
+        if (pair_ + 2 * kRows < end_)
+          coming_ = column_of(mask, set_, pair_ + 2 * kRows + lane_of());
+      }
+      const uint32_t rows = __shfl_sync(kAllLanes, rows_, key_ - pair_ + lane_of() % kRows);
+      if (skips_ && !__any_sync(kAllLanes, rows != 0)) continue;
+      key_ += kRows;
+      return {key_ - kRows, rows};
     }
-  }
-
-  /// Of key n · 8 + lane % 4 · 2 + e of the block: this lane's elements of scores [rows, keys].
-  __device__ uint32_t rows_of(int n, int e) const {
-    return __shfl_sync(kAllLanes, rows, n * 8 + lane_of() % 4 * 2 + e) >> (lane_of() / 4);
+    return {-1, 0};
   }
 
  private:
-  int set_, first_, block_, end_;
+  __device__ uint32_t look(const DeviceColumns& mask, const MaskColumn& column) const {
+    return rows_that_see(column, first_, mask.query_length);
+  }
+
+  int set_, first_, key_, end_, pair_;
   bool skips_;
+  uint32_t rows_ = 0;  // that look at key pair_ + lane
+  MaskColumn coming_;
 };
+
+/// Those that look at key n · 8 + lane % 4 · 2 + e of the block, from this lane's first row on: of
+/// its elements of scores [rows, keys].
+__device__ inline uint32_t rows_of(const Block& block, int n, int e) {
+  return __shfl_sync(kAllLanes, block.rows, n * 8 + lane_of() % 4 * 2 + e) >> (lane_of() / 4);
+}
+
+__device__ inline KeySpans::Keys keys_of(const DeviceColumns& mask, const KeySpans& spans, int set,
+                                         int first) {
+  const int groups = (mask.query_length - 1) / kRows + 1;
+  return spans.of_rows[set * groups + first / kRows];
+}
+
+/// Stages of a warp: blocks in shared memory, of which one is worked on while the others come.
+inline constexpr int kStages = 3;
+
+__device__ inline int stage_after(int stage) { return stage + 1 == kStages ? 0 : stage + 1; }
+
+/// Queues a kernel whose warps share `groups` groups of rows; so many blocks stay on a processor.
+template <typename Launch, typename... More>
+int launch(void (*kernel)(Launch, More...), int groups, int blocks_each, int warp_bytes,
+           const Launch& p, More... more) {
+  const int bytes = kWarps * warp_bytes;
+  const cudaError_t status =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  if (status != cudaSuccess) return status;
+  const int blocks = (groups - 1) / kWarps + 1, most = p.multiprocessors * blocks_each;
+  kernel<<<static_cast<unsigned>(blocks < most ? blocks : most), kThreads, bytes,
+           p.launch.problem.stream>>>(p, more...);
+  return cudaGetLastError();
+}
+
+inline int groups_of(int batches, int heads, int length) {
+  return batches * heads * ((length - 1) / kRows + 1);
+}
 
 }  // namespace heddle::attention::cuda::shorts

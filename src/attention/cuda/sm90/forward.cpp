@@ -6,14 +6,6 @@
 
 namespace heddle::attention::cuda::sm90 {
 
-int multiprocessors(int device) {
-  int count = 0;
-  HEDDLE_CHECK(
-      cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device) == cudaSuccess,
-      "attention: GPU ", device, " does not tell its number of multiprocessors");
-  return count;
-}
-
 ForwardParams forward_params(const ForwardLaunch& launch, WorkQueue* queue) {
   const Problem& problem = launch.problem;
   const auto map = [&](const Rows& rows, int64_t tokens, int64_t heads, int box_tokens) {

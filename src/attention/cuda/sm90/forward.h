@@ -7,9 +7,6 @@
 
 namespace heddle::attention::cuda::sm90 {
 
-/// How many a GPU has: the blocks that a launch is given at most.
-int multiprocessors(int device);
-
 /// Makes the tensor maps of a launch, whose plan must be of tile(90, E, forward).
 ForwardParams forward_params(const ForwardLaunch& launch, WorkQueue* queue);
 
