@@ -10,14 +10,17 @@ writes to OUTPUT/log.jsonl, real target tokens a second, the share of real token
 OUTPUT gets the model as `heddle translate --model` takes it.
 """
 import argparse
+import gzip
 import itertools
 import json
+import lzma
 import math
 import multiprocessing
 import os
 import pathlib
 import random
 import shutil
+import subprocess
 import time
 
 import numpy as np
@@ -113,11 +116,23 @@ class Model(nn.Module):
                                reduction="sum")
 
 
+def text_lines(path):
+    """Of a plain file, or of a compressed one by its ending."""
+    if path.endswith(".zst"):
+        text = subprocess.run(["zstd", "-dcq", path], stdout=subprocess.PIPE, check=True).stdout
+        return text.decode("utf-8").split("\n")
+    opener = gzip.open if path.endswith(".gz") else lzma.open if path.endswith(".xz") else open
+    with opener(path, "rt", encoding="utf-8", newline="\n") as file:
+        return file.read().split("\n")
+
+
 def read_pairs(args):
     processor = sentencepiece.SentencePieceProcessor(model_file=args.vocab)
     source, target = (int(c) - 1 for c in args.columns.split(","))
-    lines = [line.rstrip("\n").split("\t") for line in open(args.train, encoding="utf-8")]
+    lines = [line.split("\t") for line in text_lines(args.train)]
     lines = [line for line in lines if len(line) > max(source, target)]
+    if not lines:
+        raise SystemExit(f"{args.train}: no line has columns {args.columns}")
     threads = os.cpu_count()
     sources = processor.encode([line[source] for line in lines], num_threads=threads)
     targets = processor.encode([line[target] for line in lines], num_threads=threads)
@@ -190,7 +205,7 @@ def config_of(args, vocabulary):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", required=True, help="TSV, not compressed")
+    parser.add_argument("--train", required=True, help="TSV, plain, .gz, .xz or .zst")
     parser.add_argument("--columns", default="1,2")
     parser.add_argument("--vocab", required=True)
     parser.add_argument("--output", required=True)
