@@ -65,6 +65,7 @@ class Training {
       end = reached_end();
       if (!end && state_.step % settings_.save_steps == 0) save(false);
     }
+    if (*end != End::stopped && state_.interval.tokens > 0) report();  // the last steps
     if (saved_step_ != state_.step) save(true);
     swap_average();
     return {state_, *end};
