@@ -12,6 +12,7 @@ namespace heddle::model {
 namespace {
 
 constexpr int64_t kMostOfAny = int64_t{1} << 30;
+constexpr int64_t kMostLayers = 1024;
 
 /// What a model_type says by itself, and what its class takes for fields that are not there.
 struct Family {
@@ -126,13 +127,7 @@ void read_rotary(const io::Field& json, const Family& family, TransformerConfig&
                                    : json.find("rope_scaling");
   config.rotary =
       of_all ? read_scaling(*of_all, base, config.max_positions) : RotaryConfig{.base = base};
-  if (config.rotary.scaling == RotaryScaling::yarn) {
-    const double reached =
-        config.rotary.factor * static_cast<double>(config.rotary.original_positions);
-    if (reached < static_cast<double>(kMostOfAny)) {  // else config.check says what is wrong
-      config.max_positions = std::max(config.max_positions, static_cast<int64_t>(reached));
-    }
-  }
+  raise_positions(config);
   if (!family.norms_after || config.window == 0) return;
   RotaryConfig sliding{.base = json.number_or("rope_local_base_freq", kLocalBase)};
   if (const auto local = nested ? parameters->find("sliding_attention") : std::nullopt) {
@@ -209,7 +204,7 @@ TransformerConfig parse(const io::Field& json, const Family& family) {
   config.target_vocabulary = config.source_vocabulary;
   config.encoder.layers = 0;
   StackConfig& stack = config.decoder;
-  stack.layers = json["num_hidden_layers"].integer(1, kMostOfAny);
+  stack.layers = json["num_hidden_layers"].integer(1, kMostLayers);
   stack.heads = json["num_attention_heads"].integer(1, kMostOfAny);
   stack.key_value_heads = json.integer_or("num_key_value_heads", stack.heads, 1, kMostOfAny);
   stack.ffn_width = json["intermediate_size"].integer(1, kMostOfAny);
@@ -363,6 +358,14 @@ io::Value language_to_json(const TransformerConfig& config) {
 
 bool stores_norms_less_one(const TransformerConfig& config) {
   return config.is_language_model() && config.normalizes_after();
+}
+
+void raise_positions(TransformerConfig& config) {
+  if (config.rotary.scaling != RotaryScaling::yarn || config.max_positions == 0) return;
+  const double reached =
+      config.rotary.factor * static_cast<double>(config.rotary.original_positions);
+  if (!(reached < static_cast<double>(kMostOfAny))) return;  // config.check says what is wrong
+  config.max_positions = std::max(config.max_positions, static_cast<int64_t>(reached));
 }
 
 double yarn_magnitude(double factor) { return factor > 1 ? 0.1 * std::log(factor) + 1 : 1; }

@@ -20,6 +20,7 @@ namespace heddle::model {
 namespace {
 
 constexpr int64_t kMostGguf = int64_t{1} << 30;
+constexpr int64_t kMostBlocks = 1024;
 constexpr std::string_view kRotaryFactors = "rope_freqs.weight";
 
 /// The number that somebody wrote before it was stored in single precision: 1e-06, not
@@ -43,8 +44,8 @@ class Metadata {
   const std::string& architecture() const { return architecture_; }
   std::string key(std::string_view name) const { return architecture_ + "." + std::string(name); }
   bool has(std::string_view name) const { return file_.find_key(key(name)) != nullptr; }
-  int64_t integer(std::string_view name, int64_t low = 1) const {
-    return file_.integer(key(name), low, kMostGguf);
+  int64_t integer(std::string_view name, int64_t low = 1, int64_t high = kMostGguf) const {
+    return file_.integer(key(name), low, high);
   }
   int64_t integer_or(std::string_view name, int64_t otherwise, int64_t low = 0) const {
     return has(name) ? integer(name, low) : otherwise;
@@ -174,7 +175,7 @@ class GgufLoader {
     config.encoder.layers = 0;
     config.width = keys_.integer("embedding_length");
     StackConfig& stack = config.decoder;
-    stack.layers = keys_.integer("block_count");
+    stack.layers = keys_.integer("block_count", 1, kMostBlocks);
     stack.heads = keys_.integer("attention.head_count");
     stack.key_value_heads = keys_.integer_or("attention.head_count_kv", stack.heads, 1);
     if (stack.key_value_heads == stack.heads) stack.key_value_heads = 0;
@@ -256,6 +257,7 @@ class GgufLoader {
     } else {
       keys_.fail("rope.scaling.type", "none, linear or yarn");
     }
+    raise_positions(config);
     if (const Found factors = find(kRotaryFactors); factors.tensor != nullptr) {
       read_factors(factors);
     }
