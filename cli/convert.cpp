@@ -65,7 +65,7 @@ void add_convert_command(const Command& parent) {
       parent.add_command("convert", "read a model of any known format and write it in another");
   const auto options = std::make_shared<ConvertOptions>();
   command.positional("INPUT", options->input,
-                     "directory or file: Marian, CTranslate2, Hugging Face MarianMT or heddle");
+                     "directory or file: Marian, CTranslate2, Hugging Face, GGUF or heddle");
   command.positional("OUTPUT", options->output, "directory to write to");
   command.option("--format", options->format, "heddle (default), ctranslate2 or marian", "NAME");
   command.footer(

@@ -96,11 +96,11 @@ std::string gguf_name(const std::string& name, bool norms_after) {
   if (!name.starts_with(kLayers)) return {};
   const size_t dot = name.find('.', kLayers.size()), last = name.rfind('.');
   const std::string_view part = std::string_view(name).substr(dot + 1, last - dot - 1);
-  const std::string block = "blk." + name.substr(kLayers.size(), dot + 1 - kLayers.size());
+  std::string block = "blk." + name.substr(kLayers.size(), dot + 1 - kLayers.size());
   const std::string suffix = name.substr(last);
   if (part == "post_attention_layernorm" && !norms_after) return block + "ffn_norm" + suffix;
   for (const auto& [ours, theirs] : kParts) {
-    if (ours == part) return block + std::string(theirs) + suffix;
+    if (ours == part) return block.append(theirs).append(suffix);
   }
   return {};
 }
@@ -203,7 +203,7 @@ class GgufLoader {
     // The largest Gemma 3 alone divides by D / H; llama.cpp knows it by its layers, too.
     constexpr int64_t kLayersOf27B = 62;
     if (gemma && stack.layers == kLayersOf27B) {
-      config.query_scalar = static_cast<double>(config.width / stack.heads);
+      config.query_scalar = static_cast<double>(config.width) / static_cast<double>(stack.heads);
     }
     read_tokens();
   }
