@@ -156,6 +156,31 @@ TEST(LanguageModel, PromptsAreStepsToTheBit) {
   }
 }
 
+TEST(LanguageModel, ForksGoOnAlone) {
+  const LanguageGolden golden("gemma3");
+  const Transformer model(load_model(language_folder("gemma3")), Precision::f32);
+  DecoderState state(model, {.rows = 3, .target_tokens = 90});
+  ops::Workspace workspace;
+  ops::Rows one(1, model.config().width, workspace), two(2, model.config().width, workspace);
+  const int first = *state.admit(0, 30);
+  const std::vector<int32_t> text = golden.text(1), offsets{0, 12};
+  model.prefill(std::span(text).first(12), offsets, state, {{first}}, one, workspace);
+  const int second = *state.fork(first);
+  EXPECT_EQ(state.length(second), 12);
+  model.decode_step(state, {{second, first}}, {{text[12], 3}}, two, workspace);
+  // Hypotheses change places: `first` goes on with what the fork has read.
+  state.reorder({{first, second}}, {{second, first}});
+  model.decode_step(state, {{second, first}}, {{5, text[13]}}, two, workspace);
+  const std::vector<float> both = logits_of(model, two);
+  const int64_t vocabulary = model.config().target_vocabulary;
+  const int64_t at = golden.offsets[1] + 13;
+  EXPECT_LT(language_error(row(both, 1, vocabulary), row(golden.logits, at, vocabulary)), 1e-4);
+  EXPECT_GT(language_error(row(both, 0, vocabulary), row(golden.logits, at, vocabulary)), 1e-2);
+  state.release(first);
+  EXPECT_EQ(state.live(), 1);
+  EXPECT_TRUE(state.admit(0, 30));
+}
+
 TEST(LanguageModel, RefusesWhatIsNotItsOwn) {
   const LanguageGolden golden("llama");
   const Transformer model(load_model(language_folder("llama")));
