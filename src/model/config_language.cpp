@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <utility>
 
 #include "heddle/base/error.h"
+#include "heddle/model/config_rotary.h"
 
 namespace heddle::model {
 
@@ -81,43 +81,6 @@ ActivationKind read_activation(const io::Field& json, const Family& family) {
   json[family.activation_field].fail("one of silu, gelu_pytorch_tanh, gelu, relu");
 }
 
-/// A rope_parameters, or a rope_scaling that has its rope_theta beside it.
-RotaryConfig read_scaling(const io::Field& json, double base, int64_t max_positions) {
-  RotaryConfig rotary{.base = json.number_or("rope_theta", base)};
-  const std::string type = json.text_or("rope_type", json.text_or("type", "default"));
-  if (json.number_or("partial_rotary_factor", 1) != 1) {
-    json["partial_rotary_factor"].fail("1: heads are turned as a whole");
-  }
-  if (type == "default") return rotary;
-  rotary.original_positions =
-      json.integer_or("original_max_position_embeddings", max_positions, 1, kMostOfAny);
-  const auto original = static_cast<double>(rotary.original_positions);
-  if (type == "linear") {
-    rotary.scaling = RotaryScaling::linear;
-    rotary.factor = json["factor"].number();
-    rotary.original_positions = 0;
-  } else if (type == "llama3") {
-    rotary.scaling = RotaryScaling::llama3;
-    rotary.factor = json["factor"].number();
-    rotary.low_frequency = json["low_freq_factor"].number();
-    rotary.high_frequency = json["high_freq_factor"].number();
-  } else if (type == "yarn") {
-    rotary.scaling = RotaryScaling::yarn;
-    rotary.factor = json.number_or("factor", static_cast<double>(max_positions) / original);
-    rotary.fast_turns = json.number_or("beta_fast", 32);
-    rotary.slow_turns = json.number_or("beta_slow", 1);
-    rotary.whole_dimensions = json.boolean_or("truncate", true);
-    const double one = json.number_or("mscale", 0), all = json.number_or("mscale_all_dim", 0);
-    const double grown = rotary.factor > 1 ? 0.1 * std::log(rotary.factor) : 0;
-    const double magnitude = one != 0 && all != 0 ? (grown * one + 1) / (grown * all + 1)
-                                                  : yarn_magnitude(rotary.factor);
-    rotary.magnitude = json.number_or("attention_factor", magnitude);
-  } else {
-    json[json.find("rope_type") ? "rope_type" : "type"].fail("default, linear, llama3 or yarn");
-  }
-  return rotary;
-}
-
 void read_rotary(const io::Field& json, const Family& family, TransformerConfig& config) {
   const auto parameters = json.find("rope_parameters");
   const bool nested = parameters && parameters->find("full_attention");
@@ -125,13 +88,13 @@ void read_rotary(const io::Field& json, const Family& family, TransformerConfig&
   const auto of_all = nested       ? parameters->find("full_attention")
                       : parameters ? parameters
                                    : json.find("rope_scaling");
-  config.rotary =
-      of_all ? read_scaling(*of_all, base, config.max_positions) : RotaryConfig{.base = base};
+  config.rotary = of_all ? read_rotary_scaling(*of_all, base, config.max_positions)
+                         : RotaryConfig{.base = base};
   raise_positions(config);
   if (!family.norms_after || config.window == 0) return;
   RotaryConfig sliding{.base = json.number_or("rope_local_base_freq", kLocalBase)};
   if (const auto local = nested ? parameters->find("sliding_attention") : std::nullopt) {
-    sliding = read_scaling(*local, sliding.base, config.max_positions);
+    sliding = read_rotary_scaling(*local, sliding.base, config.max_positions);
   }
   if (sliding != config.rotary) config.sliding_rotary = sliding;
 }
@@ -245,34 +208,6 @@ TransformerConfig parse(const io::Field& json, const Family& family) {
   return config;
 }
 
-io::Value scaling_to_json(const RotaryConfig& rotary) {
-  io::Value json;
-  switch (rotary.scaling) {
-    case RotaryScaling::none:
-      return json;
-    case RotaryScaling::linear:
-      json.set("rope_type", "linear");
-      json.set("factor", rotary.factor);
-      return json;
-    case RotaryScaling::llama3:
-      json.set("rope_type", "llama3");
-      json.set("factor", rotary.factor);
-      json.set("low_freq_factor", rotary.low_frequency);
-      json.set("high_freq_factor", rotary.high_frequency);
-      break;
-    case RotaryScaling::yarn:
-      json.set("rope_type", "yarn");
-      json.set("factor", rotary.factor);
-      json.set("beta_fast", rotary.fast_turns);
-      json.set("beta_slow", rotary.slow_turns);
-      json.set("truncate", rotary.whole_dimensions);
-      json.set("attention_factor", rotary.magnitude);
-      break;
-  }
-  json.set("original_max_position_embeddings", rotary.original_positions);
-  return json;
-}
-
 void write_window(io::Value& json, const TransformerConfig& config, const Family& family) {
   if (family.type == "llama") return;
   json.set("sliding_window", config.window == 0 ? io::Value() : io::Value(config.window));
@@ -320,7 +255,7 @@ io::Value write(const TransformerConfig& config, const Family& family) {
   json.set("tie_word_embeddings", config.ties == Ties::target_output);
   json.set("max_position_embeddings", config.max_positions);
   json.set("rope_theta", config.rotary.base);
-  json.set("rope_scaling", scaling_to_json(config.rotary));
+  json.set("rope_scaling", rotary_scaling_to_json(config.rotary));
   write_window(json, config, family);
   if (family.norms_after) {
     if (config.window != 0) {
@@ -359,15 +294,5 @@ io::Value language_to_json(const TransformerConfig& config) {
 bool stores_norms_less_one(const TransformerConfig& config) {
   return config.is_language_model() && config.normalizes_after();
 }
-
-void raise_positions(TransformerConfig& config) {
-  if (config.rotary.scaling != RotaryScaling::yarn || config.max_positions == 0) return;
-  const double reached =
-      config.rotary.factor * static_cast<double>(config.rotary.original_positions);
-  if (!(reached < static_cast<double>(kMostOfAny))) return;  // config.check says what is wrong
-  config.max_positions = std::max(config.max_positions, static_cast<int64_t>(reached));
-}
-
-double yarn_magnitude(double factor) { return factor > 1 ? 0.1 * std::log(factor) + 1 : 1; }
 
 }  // namespace heddle::model

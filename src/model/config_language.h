@@ -33,10 +33,4 @@ io::Value language_to_json(const TransformerConfig& config);
 /// Whether config.json's family stores weights of norms as what they are more than 1.
 bool stores_norms_less_one(const TransformerConfig& config);
 
-/// Raises max_positions to what YaRN stretches the model to; configs often tell where it began.
-void raise_positions(TransformerConfig& config);
-
-/// What YaRN multiplies cosines and sines with unless a config says otherwise.
-double yarn_magnitude(double factor);
-
 }  // namespace heddle::model

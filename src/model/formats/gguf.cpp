@@ -11,7 +11,7 @@
 #include "heddle/base/error.h"
 #include "heddle/io/gguf.h"
 #include "heddle/io/quoted.h"
-#include "heddle/model/config_language.h"
+#include "heddle/model/config_rotary.h"
 #include "heddle/model/formats/loaders.h"
 #include "heddle/model/position_table.h"
 
