@@ -6,8 +6,12 @@
 #include "cli/model_words.h"
 #include "heddle/base/error.h"
 #include "heddle/base/timer.h"
+#include "heddle/io/atomic_file.h"
+#include "heddle/io/gguf.h"
+#include "heddle/io/paths.h"
 #include "heddle/model/formats/formats.h"
 #include "heddle/text/tokenizer.h"
+#include "heddle/text/tokenizer_gguf.h"
 
 namespace heddle::cli {
 
@@ -48,11 +52,26 @@ void save_as(const model::ModelFiles& model, const ConvertOptions& options) {
   }
 }
 
+/// What a GGUF file has inside and a directory beside the weights; nothing for other formats.
+text::GgufTokenizer tokenizer_inside(const std::string& path, model::Format format) {
+  if (format != model::Format::gguf) return {};
+  const io::GgufModel model(path);
+  const io::GgufFile& first = model.files().front();
+  if (first.find_key("tokenizer.ggml.model") == nullptr) return {};
+  return text::read_gguf_tokenizer(first);
+}
+
 void convert(const ConvertOptions& options) {
   const Timer timer;
-  const std::string_view from = model::name_of(model::recognise(options.input));
+  const model::Format format = model::recognise(options.input);
+  const std::string_view from = model::name_of(format);
   const model::ModelFiles model = model::load_model(options.input);
+  const text::GgufTokenizer tokenizer = tokenizer_inside(options.input, format);
   save_as(model, options);
+  if (!tokenizer.json.empty()) {
+    io::write_file(io::join_path(options.output, "tokenizer.json"), tokenizer.json);
+    io::write_file(io::join_path(options.output, "tokenizer_config.json"), tokenizer.config);
+  }
   print(str(options.input, " (", from, ") -> ", options.output, " (", options.format, ")\n",
             architecture_words(model.config), "\n", model_size_words(model), ", ",
             seconds_text(timer.seconds()), "\n"));
@@ -65,7 +84,7 @@ void add_convert_command(const Command& parent) {
       parent.add_command("convert", "read a model of any known format and write it in another");
   const auto options = std::make_shared<ConvertOptions>();
   command.positional("INPUT", options->input,
-                     "directory or file: Marian, CTranslate2, Hugging Face MarianMT or heddle");
+                     "directory or file: Marian, CTranslate2, Hugging Face, GGUF or heddle");
   command.positional("OUTPUT", options->output, "directory to write to");
   command.option("--format", options->format, "heddle (default), ctranslate2 or marian", "NAME");
   command.footer(

@@ -78,6 +78,14 @@ std::string vocabulary_words(const TransformerConfig& config) {
 
 std::string architecture_words(const TransformerConfig& config) {
   const bool ssru = config.decoder_kind == model::DecoderKind::ssru;
+  if (config.is_language_model()) {
+    return str(
+        "Language model: ", config.decoder.layers, " layers, d ", config.width, ", ",
+        config.decoder.heads, " heads, ", config.decoder_key_value_heads(),
+        " of keys and values, gated ", activation_word(config.activation), " of ",
+        config.decoder.ffn_width, "\n", norm_words(config), ", ", positions_words(config.positions),
+        config.window != 0 ? str(", window ", config.window) : "", ", ", vocabulary_words(config));
+  }
   return str("Transformer: ", config.encoder.layers, " encoder layers, ", config.decoder.layers,
              ssru ? " SSRU" : "", " decoder layers, d ", config.width, ", ", config.encoder.heads,
              " heads, ", config.gated ? "gated " : "", activation_word(config.activation), " of ",

@@ -57,6 +57,7 @@ void attention(Tape& tape, const AttentionRows& rows, const AttentionMask& mask,
         .out = heads_of(result, in.heads),
         .lse = Tensor::wrap(sums, {in.heads, in.q.count()}, {in.q.count(), 1}, DType::f32),
         .mask = seen.mask,
+        .scale = in.scale,
         .plan = seen.plan};
   };
   attention::forward(arguments(rows, mask, out, lse));

@@ -75,6 +75,18 @@ void norm(Tape& tape, const ops::Rows& x, const ops::Rows* residual, const Norm&
   });
 }
 
+void norm_heads(Tape& tape, const ops::Rows& x, const HeadNorms& norms, ops::Rows& y) {
+  const ops::Rows input = x;
+  tape.result(y);
+  ops::norm_heads(input, norms.norms, y, tape.workspace());
+  tape.record(y, [input, norms, y](Tape& t) {
+    t.contribute(input, [&](ops::PlainRows d_x) {
+      ops::norm_heads_backward(input, norms.norms, t.gradient(y), d_x, norms.d_weights,
+                               t.workspace());
+    });
+  });
+}
+
 void activate(Tape& tape, const ops::Rows& x, ops::Activation activation, ops::Rows& y) {
   const ops::Rows input = x;
   tape.result(y);

@@ -3,7 +3,9 @@
 // the same with and without a tape; x and y may be one object.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "heddle/attention/attention.h"
@@ -34,6 +36,13 @@ struct Norm {
 void norm(Tape& tape, const ops::Rows& x, const ops::Rows* residual, const Norm& norm,
           ops::Rows& y);
 
+/// Norms of the heads of queries and of keys.
+struct HeadNorms {
+  std::array<ops::HeadNorm, 2> norms;
+  std::array<float*, 2> d_weights;
+};
+void norm_heads(Tape& tape, const ops::Rows& x, const HeadNorms& norms, ops::Rows& y);
+
 /// y = f(x).
 void activate(Tape& tape, const ops::Rows& x, ops::Activation activation, ops::Rows& y);
 
@@ -59,6 +68,7 @@ void embed(Tape& tape, std::span<const int32_t> tokens, const Embedding& embeddi
 struct AttentionRows {
   ops::Rows q, k, v;
   int64_t heads, kv_heads;
+  std::optional<double> scale{};  ///< of q·k; 1 / √E when not given
 };
 struct AttentionMask {
   const ColumnMask* mask;

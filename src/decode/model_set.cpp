@@ -55,6 +55,8 @@ ModelSet::ModelSet(const model::ModelFiles& files, const TranslatorSettings& set
 }
 
 void ModelSet::add(const model::ModelFiles& files, const std::string& name) {
+  HEDDLE_CHECK(!files.config.is_language_model(), "translator: ", name,
+               " is a language model; expected an encoder–decoder, which translates");
   std::future<void> reads_text;  // takes as long as packing the weights does
   if (models_.empty()) {
     load_shortlist(files);

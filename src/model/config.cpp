@@ -13,6 +13,7 @@ namespace {
 constexpr int64_t kMaxWidth = 65536;
 constexpr int64_t kMaxLayers = 1024;
 constexpr int64_t kMaxVocabulary = int64_t{1} << 26;
+constexpr int64_t kMaxPositions = int64_t{1} << 24;
 
 void check_range(const char* field, int64_t value, int64_t low, int64_t high) {
   HEDDLE_CHECK(value >= low && value <= high, "config: ", field, " is ", value, "; expected ", low,
@@ -53,6 +54,59 @@ void check_token(const char* field, int32_t token, int64_t low, int64_t vocabula
                low, " … ", vocabulary - 1);
 }
 
+void check_rotary(const RotaryConfig& rotary) {
+  HEDDLE_CHECK(std::isfinite(rotary.base) && rotary.base > 0, "config: rope_theta is ", rotary.base,
+               "; expected a number above 0");
+  if (rotary.scaling == RotaryScaling::none) return;
+  const auto check_factor = [](const char* field, double value) {
+    HEDDLE_CHECK(std::isfinite(value) && value > 0, "config: ", field, " of rope_scaling is ",
+                 value, "; expected a number above 0");
+  };
+  check_factor("factor", rotary.factor);
+  check_factor("attention_factor", rotary.magnitude);
+  if (rotary.scaling == RotaryScaling::linear) return;
+  check_range("original_max_position_embeddings", rotary.original_positions, 1, kMaxPositions);
+  check_factor("low_freq_factor", rotary.low_frequency);
+  check_factor("beta_slow", rotary.slow_turns);
+  check_factor("beta_fast", rotary.fast_turns);
+  HEDDLE_CHECK(std::isfinite(rotary.high_frequency) && rotary.high_frequency > rotary.low_frequency,
+               "config: high_freq_factor of rope_scaling is ", rotary.high_frequency,
+               "; expected more than low_freq_factor, ", rotary.low_frequency);
+  HEDDLE_CHECK(rotary.scaling != RotaryScaling::yarn || rotary.base > 1, "config: rope_theta is ",
+               rotary.base, "; yarn expects more than 1");
+}
+
+/// What the layers and the parameters of a language model can be.
+void check_language_model(const TransformerConfig& config) {
+  const bool forms = config.decoder_kind == DecoderKind::self_attention && config.gated &&
+                     config.positions == Positions::rotary && config.norm == Norm::rms_norm &&
+                     !config.norm_bias && !config.output_bias && config.normalizes_before() &&
+                     config.normalizes_top() && !config.normalizes_embedding();
+  HEDDLE_CHECK(forms,
+               "config: a language model of another form; expected a decoder of self-attention "
+               "with rotary positions, RMS norms before each sublayer and at the end, and gated "
+               "feed-forward layers");
+  HEDDLE_CHECK(config.ties == Ties::target_output || config.ties == Ties::none,
+               "config: a language model with a source embedding; expected target_output or none");
+  HEDDLE_CHECK(config.source_vocabulary == config.target_vocabulary, "config: vocab_size is ",
+               config.source_vocabulary, ", decoder_vocab_size ", config.target_vocabulary,
+               "; a language model expects the same");
+  HEDDLE_CHECK(std::isfinite(config.query_scalar) && config.query_scalar >= 0,
+               "config: query_pre_attn_scalar is ", config.query_scalar,
+               "; expected a number above 0");
+  check_range("sliding_window", config.window, 0, kMaxPositions);
+  const int64_t expected = config.window == 0 ? 0 : config.decoder.layers;
+  HEDDLE_CHECK(static_cast<int64_t>(config.sliding_layers.size()) == expected,
+               "config: layer_types has ", config.sliding_layers.size(), " layers; expected ",
+               expected);
+  HEDDLE_CHECK(config.window != 0 || !config.sliding_rotary,
+               "config: rope_local_base_freq without a sliding_window");
+  if (config.sliding_rotary) check_rotary(*config.sliding_rotary);
+  for (const int32_t token : config.other_eos) {
+    check_token("eos_token_id", token, 0, config.target_vocabulary);
+  }
+}
+
 bool contains(const std::string& letters, char letter) {
   return letters.find(letter) != std::string::npos;
 }
@@ -84,7 +138,14 @@ void TransformerConfig::check() const {
   check_range("head_dim", head_width, 0, 256);
   check_range("vocab_size", source_vocabulary, 1, kMaxVocabulary);
   check_range("decoder_vocab_size", target_vocabulary, 1, kMaxVocabulary);
-  check_stack("encoder", encoder, *this);
+  if (is_language_model()) {
+    check_language_model(*this);
+  } else {
+    check_stack("encoder", encoder, *this);
+    HEDDLE_CHECK(!head_norms && query_scalar == 0 && window == 0 && out_bias,
+                 "config: norms of heads, a scale of queries, a window or no bias of out in an "
+                 "encoder–decoder; expected them in language models alone");
+  }
   check_stack("decoder", decoder, *this);
   check_letters("preprocess", preprocess, "dn");
   check_letters("postprocess", postprocess, "dan");
@@ -92,8 +153,7 @@ void TransformerConfig::check() const {
   check_letters("postprocess_top", postprocess_top, "dan");
   HEDDLE_CHECK(std::isfinite(norm_epsilon) && norm_epsilon > 0 && norm_epsilon < 1,
                "config: layer_norm_eps is ", norm_epsilon, "; expected a number above 0, below 1");
-  HEDDLE_CHECK(std::isfinite(rotary_base) && rotary_base > 0, "config: rope_theta is ", rotary_base,
-               "; expected a number above 0");
+  check_rotary(rotary);
   HEDDLE_CHECK(!is_sinusoidal(positions) || width % 2 == 0, "config: d_model is ", width,
                "; sinusoidal positions expect an even width");
   const bool shares = ties == Ties::all || ties == Ties::source_target;
@@ -101,9 +161,9 @@ void TransformerConfig::check() const {
                source_vocabulary, ", decoder_vocab_size ", target_vocabulary,
                "; expected the same, since one embedding serves both");
   check_range("max_position_embeddings", max_positions, positions == Positions::learned ? 1 : 0,
-              int64_t{1} << 24);
+              kMaxPositions);
   check_range("position_offset", position_offset, 0, 1024);
-  check_token("eos_token_id", eos, 0, target_vocabulary);
+  check_token("eos_token_id", eos, is_language_model() ? -1 : 0, target_vocabulary);
   check_token("pad_token_id", pad, -1, target_vocabulary);
   check_token("unk_token_id", unk, -1, source_vocabulary);
   check_token("decoder_start_token_id", decoder_start, -1, target_vocabulary);

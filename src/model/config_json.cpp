@@ -4,7 +4,9 @@
 #include <limits>
 #include <utility>
 
+#include "heddle/base/error.h"
 #include "heddle/model/config.h"
+#include "heddle/model/config_language.h"
 
 namespace heddle::model {
 
@@ -155,7 +157,10 @@ bool is_marian_mt(const TransformerConfig& config) {
 
 TransformerConfig read_config(const io::Field& json) {
   const std::string type = json.text_or("model_type", "heddle");
-  if (type != "marian" && type != "heddle") json["model_type"].fail("marian or heddle");
+  if (is_language_type(type)) return read_language_config(json);
+  if (type != "marian" && type != "heddle") {
+    json["model_type"].fail(str("marian, heddle, ", language_types()));
+  }
 
   TransformerConfig config;
   config.width = json["d_model"].integer(1, kLarge);
@@ -183,7 +188,7 @@ TransformerConfig read_config(const io::Field& json) {
   config.positions =
       read_word(json, "position_embedding_type", kPositions, fixed ? "sinusoidal" : "learned");
   config.position_offset = json.integer_or("position_offset", 0, 0, kLarge);
-  config.rotary_base = json.number_or("rope_theta", 10000);
+  config.rotary.base = json.number_or("rope_theta", 10000);
   config.max_positions = json.integer_or("max_position_embeddings", 0, 0, kLarge);
 
   config.eos = read_token(json, "eos_token_id", 0);
@@ -199,6 +204,7 @@ TransformerConfig read_config(const io::Field& json) {
 }
 
 io::Value to_json(const TransformerConfig& config) {
+  if (config.is_language_model()) return language_to_json(config);
   const bool marian = is_marian_mt(config);
   io::Value json;
   json.set("model_type", marian ? "marian" : "heddle");
@@ -230,7 +236,7 @@ io::Value to_json(const TransformerConfig& config) {
   json.set("static_position_embeddings", config.positions != Positions::learned);
   json.set("position_embedding_type", word_of(kPositions, config.positions));
   json.set("position_offset", config.position_offset);
-  json.set("rope_theta", config.rotary_base);
+  json.set("rope_theta", config.rotary.base);
   json.set("max_position_embeddings", config.max_positions);
 
   json.set("eos_token_id", int64_t{config.eos});

@@ -12,9 +12,12 @@ namespace heddle::model {
 namespace {
 
 const TransformerConfig& checked(const TransformerConfig& config, const Limits& limits) {
-  HEDDLE_CHECK(limits.rows > 0 && limits.source_tokens > 0 && limits.target_tokens >= 0,
+  const bool reads = !config.is_language_model();
+  HEDDLE_CHECK(limits.rows > 0 && limits.target_tokens >= 0 &&
+                   (reads ? limits.source_tokens > 0 : limits.source_tokens == 0),
                "decoder state: limits are ", limits.rows, " rows, ", limits.source_tokens,
-               " source tokens, ", limits.target_tokens, " target tokens; expected more than 0");
+               " source tokens, ", limits.target_tokens, " target tokens; expected more than 0",
+               reads ? "" : ", and no source of a language model");
   constexpr int64_t kMost = int64_t{1} << 31;  // attention counts tokens of a pool in int32
   HEDDLE_CHECK(limits.source_tokens < kMost && limits.target_tokens < kMost,
                "decoder state: limits are ", limits.source_tokens, " source tokens, ",
@@ -53,6 +56,7 @@ DecoderState::DecoderState(const Transformer& transformer, const Limits& limits)
 DecoderState::DecoderState(const TransformerConfig& config, const Limits& limits)
     : limits_(limits),
       attends_(checked(config, limits).decoder_kind == DecoderKind::self_attention),
+      reads_(!config.is_language_model()),
       slots_(static_cast<size_t>(limits.rows)),
       sources_(static_cast<size_t>(limits.rows)),
       before_(static_cast<size_t>(limits.rows)),
@@ -71,8 +75,10 @@ DecoderState::DecoderState(const TransformerConfig& config, const Limits& limits
     const auto pool = [&](int64_t tokens) {
       return Tensor::empty({tokens, kv_width}, limits.memory);
     };
-    pools_.cross_keys.push_back(pool(limits.source_tokens));
-    pools_.cross_values.push_back(pool(limits.source_tokens));
+    if (reads_) {
+      pools_.cross_keys.push_back(pool(limits.source_tokens));
+      pools_.cross_values.push_back(pool(limits.source_tokens));
+    }
     if (!attends_) continue;
     pools_.self_keys.push_back(pool(limits.target_tokens));
     pools_.self_values.push_back(pool(limits.target_tokens));
@@ -99,8 +105,10 @@ int64_t DecoderState::length(int slot) const { return this->slot(slot).memory.le
 int64_t DecoderState::target_limit(int slot) const { return this->slot(slot).limit; }
 
 std::optional<int> DecoderState::admit(int64_t source_length, int64_t target_limit) {
-  HEDDLE_CHECK(source_length > 0 && target_limit > 0, "decoder state: asked for ", source_length,
-               " source tokens and ", target_limit, " steps; expected at least 1 of each");
+  HEDDLE_CHECK((reads_ ? source_length > 0 : source_length == 0) && target_limit > 0,
+               "decoder state: asked for ", source_length, " source tokens and ", target_limit,
+               " steps; expected at least 1 of each",
+               reads_ ? "" : ", but no source of a language model");
   if (free_slots_.empty()) return std::nullopt;
   const auto range = source_pool_.take(source_length);
   if (!range) return std::nullopt;

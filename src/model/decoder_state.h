@@ -6,6 +6,9 @@
 //   reserved
 //            up to the target limit; SSRU: one cell [D] a layer
 //
+// A language model has no source: its slots are admitted with source length 0, and its prompt is
+// the beginning of its own past.
+//
 // Nothing grows or moves while a sentence is decoded: admitting, forking and releasing are searches
 // in short lists of free ranges. Not for use by several threads at once; one state a worker.
 #pragma once
@@ -26,7 +29,7 @@ class Transformer;
 /// How much a DecoderState holds.
 struct Limits {
   int rows = 1;               ///< slots: sentences, or hypotheses, decoded at once
-  int64_t source_tokens = 0;  ///< of all slots together; forks count once
+  int64_t source_tokens = 0;  ///< of all slots together; forks count once; language models: 0
   int64_t target_tokens = 0;  ///< of all slots together, each reserving its target limit
   DType memory = DType::f32;  ///< of keys and values: f32 or bf16
 };
@@ -122,6 +125,7 @@ class DecoderState {
 
   Limits limits_;
   bool attends_;  // to its past; else SSRU
+  bool reads_;    // a source
 
   std::vector<Slot> slots_;
   std::vector<Source> sources_;

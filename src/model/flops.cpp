@@ -1,5 +1,7 @@
 #include "heddle/model/flops.h"
 
+#include <algorithm>
+
 namespace heddle::model {
 
 namespace {
@@ -20,13 +22,16 @@ LayerWeights weights_of(const TransformerConfig& config, const StackConfig& stac
 }  // namespace
 
 double training_flops(const TransformerConfig& config, const PackedPair& batch) {
-  double source_pairs = 0, cross_pairs = 0, target_pairs = 0;
-  for (size_t s = 0; s + 1 < batch.source_offsets.size(); ++s) {
-    const double source = batch.source_offsets[s + 1] - batch.source_offsets[s];
+  double source_pairs = 0, cross_pairs = 0, target_pairs = 0, sliding_pairs = 0;
+  const bool reads = !config.is_language_model();
+  for (size_t s = 0; s + 1 < batch.target_offsets.size(); ++s) {
+    const double source = reads ? batch.source_offsets[s + 1] - batch.source_offsets[s] : 0;
     const double target = batch.target_offsets[s + 1] - batch.target_offsets[s];
     source_pairs += source * source;
     cross_pairs += source * target;
     target_pairs += target * (target + 1) / 2;
+    const double seen = std::min(target, static_cast<double>(config.window));
+    sliding_pairs += seen * (seen + 1) / 2 + (target - seen) * seen;
   }
   const auto sources = static_cast<double>(batch.sources.size());
   const auto targets = static_cast<double>(batch.targets.size());
@@ -44,17 +49,25 @@ double training_flops(const TransformerConfig& config, const PackedPair& batch) 
   };
   const double encoder_layer = sources * (encoder.query + encoder.key_value + encoder.ffn) +
                                source_pairs * pair_of(config.encoder, encoder_width);
-  double decoder_layer = targets * (decoder.query + decoder.ffn) + sources * decoder.key_value +
-                         cross_pairs * pair_of(config.decoder, decoder_width);
+  double decoder_layer = targets * decoder.ffn;
+  if (reads) {
+    decoder_layer += targets * decoder.query + sources * decoder.key_value +
+                     cross_pairs * pair_of(config.decoder, decoder_width);
+  }
   if (config.decoder_kind == DecoderKind::ssru) {
     decoder_layer += targets * 2 * width * width;
   } else {
     decoder_layer += targets * (decoder.query + decoder.key_value) +
                      target_pairs * pair_of(config.decoder, decoder_width);
   }
+  const auto sliding =
+      static_cast<double>(std::ranges::count(config.sliding_layers, true));  // layers
+  const double hidden_pairs =
+      sliding * (target_pairs - sliding_pairs) * pair_of(config.decoder, decoder_width);
   const double multiply_adds = static_cast<double>(config.encoder.layers) * encoder_layer +
                                static_cast<double>(config.decoder.layers) * decoder_layer +
-                               targets * width * static_cast<double>(config.target_vocabulary);
+                               targets * width * static_cast<double>(config.target_vocabulary) -
+                               hidden_pairs;
   return 6 * multiply_adds;
 }
 

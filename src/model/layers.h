@@ -21,6 +21,7 @@ struct PackedRows {
   std::span<const int32_t> tokens;     ///< [R], −1: the zero vector
   std::span<const int32_t> positions;  ///< [R]
   Visible visible;
+  Visible sliding{};  ///< of layers that slide: the same within the window
 };
 
 /// What one decoder layer keeps of the past of a step's rows: keys and values [tokens, K · E], to
@@ -38,11 +39,11 @@ struct LayerPast {
 struct DecoderRows {
   PackedRows rows;
   std::span<const int32_t> offsets{};  ///< whole sentences: row offsets, [S + 1]
-  Visible cross;
+  Visible cross{};                     ///< of a language model nothing
   const AlignmentRows* alignments = nullptr;
 };
 
-/// Where a decoder layer finds its past and its source.
+/// Where a decoder layer finds its past and its source, for which a language model does not ask.
 template <typename P>
 class DecoderMemoryOf {
  public:

@@ -97,8 +97,11 @@ void self_attention(P& pass, const SelfAttention& layer, const StackEnds& ends,
   sublayer(pass, layer.wrap, layer.in, x, [&](auto& in, const auto& finish) {
     typename P::Rows projected = pass.rows(in.count(), layer.in.width);  // queries | keys | values
     pass.linear(in, layer.in, {}, projected);
-    if (ends.rotary.used()) {
-      pass.turn(ends.rotary, rows.positions, shape.heads + shape.kv_heads, projected);
+    if (layer.head_norms) pass.norm_heads(*layer.head_norms, shape, projected);
+    const bool turns_apart = layer.slides && ends.sliding_rotary.used();
+    const RotaryTable& rotary = turns_apart ? ends.sliding_rotary : ends.rotary;
+    if (rotary.used()) {
+      pass.turn(rotary, rows.positions, shape.heads + shape.kv_heads, projected);
     }
     const int64_t keys_end = shape.queries() + shape.keys();
     KeysOf<typename P::Rows> keys{.keys = projected.row(0) + shape.queries(),
@@ -119,7 +122,7 @@ void self_attention(P& pass, const SelfAttention& layer, const StackEnds& ends,
     }
     typename P::Rows queries = pass.columns(projected, 0, shape.queries());
     typename P::Rows out = pass.rows(in.count(), shape.queries());
-    pass.attend(queries, keys, rows.visible, shape, out);
+    pass.attend(queries, keys, layer.slides ? rows.sliding : rows.visible, shape, out);
     pass.linear(out, layer.out, {.residual = finish.residual, .next = finish.next}, finish.y);
   });
 }
@@ -188,8 +191,10 @@ void decoder_layer(P& pass, int64_t number, const DecoderRows& rows, DecoderMemo
     self_attention(pass, layer.attention, weights.decoder_ends, rows.rows, past, x);
   }
   const typename P::Scope scope(pass);
-  cross_attention(pass, layer.cross, rows, memory.source(pass, number),
-                  aligns ? rows.alignments : nullptr, x);
+  if (!weights.config.is_language_model()) {
+    cross_attention(pass, layer.cross, rows, memory.source(pass, number),
+                    aligns ? rows.alignments : nullptr, x);
+  }
   feed_forward(pass, layer.feed_forward, x);
 }
 

@@ -1,8 +1,10 @@
 #include "heddle/model/packed_forward.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "heddle/base/error.h"
+#include "heddle/mask/algebra.h"
 #include "heddle/mask/builders.h"
 
 namespace heddle::model {
@@ -63,6 +65,16 @@ void check_length(const char* what, int64_t length, const TransformerConfig& con
 }
 
 void check_pairs(const PackedPair& pairs, const TransformerConfig& config) {
+  if (config.is_language_model()) {
+    HEDDLE_CHECK(pairs.sources.empty() && pairs.source_offsets.empty(),
+                 "model: ", pairs.sources.size(),
+                 " source tokens for a language model; expected none");
+    check_offsets("texts", pairs.target_offsets, pairs.targets.size());
+    for (const int64_t length : lengths_of(pairs.target_offsets)) {
+      check_length("text", length, config);
+    }
+    return;
+  }
   const int64_t sources = check_offsets("sources", pairs.source_offsets, pairs.sources.size());
   const int64_t targets = check_offsets("targets", pairs.target_offsets, pairs.targets.size());
   HEDDLE_CHECK(sources == targets, "model: ", sources, " sources beside ", targets,
@@ -75,33 +87,46 @@ void check_pairs(const PackedPair& pairs, const TransformerConfig& config) {
   }
 }
 
-PackedForward::PackedForward(const PackedPair& pairs, int64_t width, ops::Workspace& workspace,
-                             bool skips)
+PackedForward::Masked::Masked(ColumnMask made, bool skips)
+    : mask(std::move(made)), plan(plan_of(mask, skips)) {}
+
+PackedForward::PackedForward(const PackedPair& pairs, const TransformerConfig& config,
+                             ops::Workspace& workspace, bool skips)
     : pairs_(pairs),
-      source_places_(pairs.source_offsets, workspace),
+      width_(config.width),
       target_places_(pairs.target_offsets, workspace),
-      documents_(masks::document(lengths_with_tokens(pairs.source_offsets))),
-      causal_(masks::causal_document(lengths_with_tokens(pairs.target_offsets))),
-      cross_(masks::cross_document(lengths_of(pairs.target_offsets),
-                                   lengths_of(pairs.source_offsets))),
-      documents_plan_(plan_of(documents_, skips)),
-      causal_plan_(plan_of(causal_, skips)),
-      cross_plan_(plan_of(cross_, skips)),
-      sources_{.tokens = pairs.sources,
-               .positions = source_places_.position,
-               .visible = {.mask = &documents_, .plan = &documents_plan_}},
-      targets_{.rows = {.tokens = pairs.targets,
-                        .positions = target_places_.position,
-                        .visible = {.mask = &causal_, .plan = &causal_plan_}},
-               .offsets = pairs.target_offsets,
-               .cross = {.mask = &cross_, .plan = &cross_plan_}},
-      width_(width) {}
+      causal_(masks::causal_document(lengths_with_tokens(pairs.target_offsets)), skips) {
+  const auto seen = [](const std::optional<Masked>& masked) {
+    return Visible{.mask = &masked->mask, .plan = &masked->plan};
+  };
+  targets_ = {.rows = {.tokens = pairs.targets,
+                       .positions = target_places_.position,
+                       .visible = {.mask = &causal_.mask, .plan = &causal_.plan}},
+              .offsets = pairs.target_offsets};
+  if (config.window != 0) {
+    const auto count = static_cast<int64_t>(pairs.targets.size());
+    window_.emplace(masks::intersect(causal_.mask, masks::sliding_window(count, config.window)),
+                    skips);
+    targets_.rows.sliding = seen(window_);
+  }
+  if (config.is_language_model()) return;
+  source_places_.emplace(pairs.source_offsets, workspace);
+  documents_.emplace(masks::document(lengths_with_tokens(pairs.source_offsets)), skips);
+  cross_.emplace(
+      masks::cross_document(lengths_of(pairs.target_offsets), lengths_of(pairs.source_offsets)),
+      skips);
+  sources_ = {
+      .tokens = pairs.sources, .positions = source_places_->position, .visible = seen(documents_)};
+  targets_.cross = seen(cross_);
+}
 
 void PackedForward::run(Pass& pass, const FirstRows& first, ops::Rows& hidden) {
   encoded_.emplace(pass.rows(static_cast<int64_t>(pairs_.sources.size()), width_));
   memory_.emplace(*encoded_);
-  pass.set_first_row(first.source);
-  run_encoder(pass, sources_, *encoded_);
+  if (source_places_) {
+    pass.set_first_row(first.source);
+    run_encoder(pass, sources_, *encoded_);
+  }
   pass.set_first_row(first.target);
   run_decoder(pass, targets_, *memory_, hidden);
 }

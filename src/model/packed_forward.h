@@ -37,7 +37,7 @@ int64_t check_offsets(const char* what, std::span<const int32_t> offsets, size_t
 /// Throws when a sentence is longer than the model takes.
 void check_length(const char* what, int64_t length, const TransformerConfig& config);
 
-/// Throws unless the pairs fit together and the model.
+/// Throws unless the pairs fit together and the model; a language model has no sources.
 void check_pairs(const PackedPair& pairs, const TransformerConfig& config);
 
 /// Masks and places of checked pairs, at least one token on either side; lives until a tape's way
@@ -45,7 +45,7 @@ void check_pairs(const PackedPair& pairs, const TransformerConfig& config);
 class PackedForward {
  public:
   /// Without `skips`, attention computes every tile of its masks: the same bits, to be tested.
-  PackedForward(const PackedPair& pairs, int64_t width, ops::Workspace& workspace,
+  PackedForward(const PackedPair& pairs, const TransformerConfig& config, ops::Workspace& workspace,
                 bool skips = true);
   PackedForward(const PackedForward&) = delete;
   PackedForward& operator=(const PackedForward&) = delete;
@@ -57,13 +57,21 @@ class PackedForward {
   void run(Pass& pass, const FirstRows& first, ops::Rows& hidden);
 
  private:
+  struct Masked {
+    Masked(ColumnMask made, bool skips);
+    ColumnMask mask;
+    MaskPlan plan;
+  };
+
   const PackedPair pairs_;
-  TokenPlaces source_places_, target_places_;
-  ColumnMask documents_, causal_, cross_;
-  MaskPlan documents_plan_, causal_plan_, cross_plan_;
+  int64_t width_;
+  TokenPlaces target_places_;
+  std::optional<TokenPlaces> source_places_;  // this and the next two: with an encoder
+  std::optional<Masked> documents_, cross_;
+  Masked causal_;
+  std::optional<Masked> window_;  // causal_ within the window, where layers slide
   PackedRows sources_;
   DecoderRows targets_;
-  int64_t width_;
   std::optional<ops::Rows> encoded_;
   std::optional<PackedMemory<Pass>> memory_;
 };

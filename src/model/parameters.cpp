@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "heddle/base/error.h"
+#include "heddle/model/parameter_names.h"
 
 namespace heddle::model {
 
@@ -99,12 +100,14 @@ void check_dtype(const std::string& name, const Tensor& values) {
 /// Collects the list of parameters_of.
 class Lister {
  public:
-  explicit Lister(const TransformerConfig& config) : config_(config) {}
+  explicit Lister(const TransformerConfig& config) : config_(config), names_(config) {}
 
   std::vector<ParameterShape> all() {
     embeddings();
-    stack("model.encoder", config_.encoder, config_.encoder_key_value_heads(), false);
-    stack("model.decoder", config_.decoder, config_.decoder_key_value_heads(), true);
+    if (!config_.is_language_model()) {
+      stack(Side::encoder, config_.encoder, config_.encoder_key_value_heads());
+    }
+    stack(Side::decoder, config_.decoder, config_.decoder_key_value_heads());
     return std::move(list_);
   }
 
@@ -113,16 +116,10 @@ class Lister {
 
   void embeddings() {
     const int64_t width = config_.width;
-    const bool shared = config_.ties == Ties::all || config_.ties == Ties::source_target;
-    if (shared) {
-      add("model.shared.weight", {config_.source_vocabulary, width});
-    } else {
-      add("model.encoder.embed_tokens.weight", {config_.source_vocabulary, width});
-      add("model.decoder.embed_tokens.weight", {config_.target_vocabulary, width});
-    }
-    if (config_.ties == Ties::source_target || config_.ties == Ties::none) {
-      add("lm_head.weight", {config_.target_vocabulary, width});
-    }
+    const std::string source = names_.table(Side::encoder), target = names_.table(Side::decoder);
+    add(source, {config_.source_vocabulary, width});
+    if (target != source) add(target, {config_.target_vocabulary, width});
+    if (names_.output() != target) add(names_.output(), {config_.target_vocabulary, width});
     if (config_.output_bias) add("final_logits_bias", {config_.target_vocabulary});
   }
 
@@ -137,57 +134,65 @@ class Lister {
   }
 
   /// The norms around one sublayer.
-  void norms(const std::string& name) {
-    const bool before = config_.normalizes_before(), after = config_.normalizes_after();
-    if (before || after) norm(name);
-    if (before && after) norm(name + "_pre");
+  void norms(const NormNames& names) {
+    for (const std::string& name : {names.after, names.before}) {
+      if (!name.empty()) norm(name);
+    }
   }
 
-  void attention(const std::string& name, int64_t queries, int64_t keys) {
-    linear(name + ".q_proj", queries, config_.width, config_.attention_bias);
-    linear(name + ".k_proj", keys, config_.width, config_.attention_bias);
-    linear(name + ".v_proj", keys, config_.width, config_.attention_bias);
-    linear(name + ".out_proj", config_.width, queries, config_.attention_bias);
-    norms(name + "_layer_norm");
+  void attention(const AttentionNames& names, const StackConfig& stack, int64_t kv_heads) {
+    const int64_t width = config_.width;
+    const int64_t head = config_.head_width != 0 ? config_.head_width : width / stack.heads;
+    const int64_t queries = stack.heads * head, keys = kv_heads * head;
+    linear(names.queries, queries, width, config_.attention_bias);
+    linear(names.keys, keys, width, config_.attention_bias);
+    linear(names.values, keys, width, config_.attention_bias);
+    linear(names.out, width, queries, config_.attention_bias && config_.out_bias);
+    if (!names.query_norm.empty()) {
+      add(names.query_norm + ".weight", {head});
+      add(names.key_norm + ".weight", {head});
+    }
+    norms(names.norms);
   }
 
-  void feed_forward(const std::string& name, int64_t ffn_width) {
-    linear(name + ".fc1", ffn_width, config_.width, config_.ffn_bias);
-    if (config_.gated) linear(name + ".fc_gate", ffn_width, config_.width, config_.ffn_bias);
-    linear(name + ".fc2", config_.width, ffn_width, config_.ffn_bias);
-    norms(name + ".final_layer_norm");
+  void feed_forward(const FeedForwardNames& names, int64_t ffn_width) {
+    linear(names.in, ffn_width, config_.width, config_.ffn_bias);
+    if (!names.gate.empty()) linear(names.gate, ffn_width, config_.width, config_.ffn_bias);
+    linear(names.out, config_.width, ffn_width, config_.ffn_bias);
+    norms(names.norms);
   }
 
-  void ssru(const std::string& name) {
-    linear(name + ".ssru.input_proj", config_.width, config_.width, false);
-    linear(name + ".ssru.forget_proj", config_.width, config_.width, true);
-    norms(name + ".self_attn_layer_norm");
+  void ssru(const std::string& layer) {
+    linear(layer + ".ssru.input_proj", config_.width, config_.width, false);
+    linear(layer + ".ssru.forget_proj", config_.width, config_.width, true);
+    norms(names_.ssru_norms(layer));
   }
 
-  void stack(const std::string& name, const StackConfig& stack, int64_t kv_heads, bool decodes) {
+  void stack(Side side, const StackConfig& stack, int64_t kv_heads) {
+    const bool decodes = side == Side::decoder;
+    const std::string name = names_.stack(side);
     if (config_.positions == Positions::learned) {
       add(name + ".embed_positions.weight",
           {config_.max_positions + config_.position_offset, config_.width});
     }
     if (config_.normalizes_embedding()) norm(name + ".layernorm_embedding");
-    const int64_t head_width =
-        config_.head_width != 0 ? config_.head_width : config_.width / stack.heads;
     for (int64_t i = 0; i < stack.layers; ++i) {
-      const std::string layer = str(name, ".layers.", i);
+      const std::string layer = names_.layer(side, i);
       if (decodes && config_.decoder_kind == DecoderKind::ssru) {
         ssru(layer);
       } else {
-        attention(layer + ".self_attn", stack.heads * head_width, kv_heads * head_width);
+        attention(names_.self_attention(layer), stack, kv_heads);
       }
-      if (decodes) {
-        attention(layer + ".encoder_attn", stack.heads * head_width, kv_heads * head_width);
+      if (decodes && !config_.is_language_model()) {
+        attention(names_.cross_attention(layer), stack, kv_heads);
       }
-      feed_forward(layer, stack.ffn_width);
+      feed_forward(names_.feed_forward(layer), stack.ffn_width);
     }
-    if (config_.normalizes_top()) norm(name + ".layer_norm");
+    if (config_.normalizes_top()) norm(names_.top_norm(side));
   }
 
   const TransformerConfig& config_;
+  const ParameterNames names_;
   std::vector<ParameterShape> list_;
 };
 

@@ -13,6 +13,14 @@
 //   model.….layers.{i}.{self_attn,encoder_attn,final}_layer_norm.{weight,bias}
 //   model.{encoder,decoder}.layer_norm.{weight,bias}         after the last layer
 // A model that norms before and after a sublayer has the norm before under ….._layer_norm_pre.
+//
+// Those of a language model follow Llama's:
+//   model.embed_tokens.weight [V, D], model.norm.weight, lm_head.weight (unless tied)
+//   model.layers.{i}.self_attn.{q,k,v,o}_proj.{weight,bias}, ….self_attn.{q,k}_norm.weight [E]
+//   model.layers.{i}.mlp.{gate,up,down}_proj.{weight,bias}
+//   model.layers.{i}.{input,post_attention}_layernorm.weight      before the two sublayers; or
+//   model.layers.{i}.{input,post_attention,pre_feedforward,post_feedforward}_layernorm.weight
+// Norms multiply by their weights as they are; what Gemma's files hold is one less.
 #pragma once
 
 #include <map>
@@ -63,6 +71,10 @@ struct ModelFiles {
   std::string source_pieces;  ///< path of the file that numbers the pieces (vocab.json, a list);
   std::string target_pieces;  ///< empty: the SentencePiece model does
   std::string shortlist;      ///< path, or empty
+
+  /// Of a language model: paths of the tokenizer's files (tokenizer.json, …), and of others that
+  /// belong to its directory.
+  std::vector<std::string> companions;
 };
 
 /// The numbers of a parameter as f32: dequantised, widened.

@@ -1,6 +1,7 @@
 #include "heddle/model/pass.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "heddle/attention/attention.h"
@@ -48,6 +49,24 @@ void Pass::norm(ops::Rows& x, const ops::Rows* residual, const NormWeights& norm
   } else {
     ops::layer_norm(x, residual, weights, next, y, workspace_);
   }
+}
+
+void Pass::norm_heads(const HeadNorms& norms, const AttentionShape& shape, ops::Rows& x) {
+  const auto of_heads = [&](const NormWeights& norm, int64_t first, int64_t heads) {
+    return ops::HeadNorm{.first = first,
+                         .heads = heads,
+                         .width = shape.head_width,
+                         .norm = {.weight = norm.weight.data(),
+                                  .epsilon = static_cast<float>(weights_.config.norm_epsilon)}};
+  };
+  const std::array both{of_heads(norms.queries, 0, shape.heads),
+                        of_heads(norms.keys, shape.queries(), shape.kv_heads)};
+  if (tape_ == nullptr) return ops::norm_heads(x, both, x, workspace_);
+  autograd::norm_heads(*tape_, x,
+                       {.norms = both,
+                        .d_weights = {training_->gradient(norms.queries.weight_number),
+                                      training_->gradient(norms.keys.weight_number)}},
+                       x);
 }
 
 void Pass::add(ops::Rows& y, ops::Rows& x, bool drops) {
@@ -115,21 +134,21 @@ void Pass::attend(ops::Rows& q, const Keys& keys, const Visible& visible,
     attend_under_mask(q, keys, visible, shape, out);
     return;
   }
-  attention::RowDecode rows{
-      .q = q.row(0),
-      .q_stride = q.stride(),
-      .keys = keys.keys,
-      .values = keys.values,
-      .token_stride = keys.stride,
-      .dtype = keys.dtype,
-      .begin = visible.begin,
-      .length = visible.length,
-      .heads = static_cast<int>(shape.heads),
-      .kv_heads = static_cast<int>(shape.kv_heads),
-      .head_dim = static_cast<int>(shape.head_width),
-      .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_width))),
-      .out = out.row(0),
-      .out_stride = out.stride()};
+  attention::RowDecode rows{.q = q.row(0),
+                            .q_stride = q.stride(),
+                            .keys = keys.keys,
+                            .values = keys.values,
+                            .token_stride = keys.stride,
+                            .dtype = keys.dtype,
+                            .begin = visible.begin,
+                            .length = visible.length,
+                            .heads = static_cast<int>(shape.heads),
+                            .kv_heads = static_cast<int>(shape.kv_heads),
+                            .head_dim = static_cast<int>(shape.head_width),
+                            .scale = static_cast<float>(shape.scale.value_or(
+                                1.0 / std::sqrt(static_cast<double>(shape.head_width)))),
+                            .out = out.row(0),
+                            .out_stride = out.stride()};
   if (alignments == nullptr) {
     attention::decode(rows);
     out.changed();
@@ -177,6 +196,7 @@ void Pass::attend_under_mask(ops::Rows& q, const Keys& keys, const Visible& visi
        .out = heads(out.row(0), q.count(), shape.heads, shape.head_width, out.stride()),
        .lse = Tensor::wrap(lse, {shape.heads, q.count()}, {q.count(), 1}, DType::f32),
        .mask = visible.mask,
+       .scale = shape.scale,
        .plan = visible.plan},
       visible.implementation);
   out.changed();

@@ -112,6 +112,9 @@ class Pass {
   void norm(ops::Rows& x, const ops::Rows* residual, const NormWeights& norm, const ops::Next& next,
             ops::Rows& y, bool drops = false);
 
+  /// Norms each head of the queries and keys in x = queries | keys | values.
+  void norm_heads(const HeadNorms& norms, const AttentionShape& shape, ops::Rows& x);
+
   /// x += y, or drop(y).
   void add(ops::Rows& y, ops::Rows& x, bool drops = false);
 
@@ -137,8 +140,8 @@ class Pass {
   /// The SSRU over whole sentences.
   void ssru_scan(const ops::Rows& gates, std::span<const int32_t> offsets, ops::Rows& y);
 
-  /// out [R, H · E] = softmax(q · keysᵀ / √E) · values over what each row sees. `weights`, unless
-  /// null, receives the softmax of the alignment head; row views only.
+  /// out [R, H · E] = softmax(scale · q · keysᵀ) · values over what each row sees. `weights`,
+  /// unless null, receives the softmax of the alignment head; row views only.
   void attend(ops::Rows& q, const Keys& keys, const Visible& visible, const AttentionShape& shape,
               ops::Rows& out, const AlignmentRows* alignments = nullptr);
 

@@ -67,7 +67,8 @@ void Pass::record_attend(const ops::Rows& q, const Keys& keys, const Visible& vi
                        .k = columns(keys.first_key),
                        .v = columns(keys.first_value),
                        .heads = shape.heads,
-                       .kv_heads = shape.kv_heads},
+                       .kv_heads = shape.kv_heads,
+                       .scale = shape.scale},
                       {.mask = visible.mask, .plan = visible.plan}, out);
 }
 

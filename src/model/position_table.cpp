@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <utility>
 
 #include "heddle/base/error.h"
@@ -76,8 +77,51 @@ ops::Positions PositionTable::rows(std::span<const int32_t> positions,
   return {.table = table, .count = count, .of_row = {of_row, positions.size()}};
 }
 
-RotaryTable::RotaryTable(double base, int64_t head_width)
-    : frequencies_(powers(base, head_width / 2, static_cast<double>(head_width) / 2)),
+std::vector<double> rotary_frequencies(const RotaryConfig& config, int64_t head_width) {
+  const auto width = static_cast<double>(head_width);
+  std::vector<double> out = powers(config.base, head_width / 2, width / 2);
+  const auto original = static_cast<double>(config.original_positions);
+  switch (config.scaling) {
+    case RotaryScaling::none:
+      break;
+    case RotaryScaling::linear:
+      for (double& each : out) each /= config.factor;
+      break;
+    case RotaryScaling::llama3:
+      for (double& each : out) {
+        const double turns = original * each / (2 * std::numbers::pi);
+        const double kept = std::clamp(
+            (turns - config.low_frequency) / (config.high_frequency - config.low_frequency), 0.0,
+            1.0);
+        each *= (1 - kept) / config.factor + kept;
+      }
+      break;
+    case RotaryScaling::yarn: {
+      const auto pair_of = [&](double turns) {  // the pair that turns so often in the original
+        return width * std::log(original / (turns * 2 * std::numbers::pi)) /
+               (2 * std::log(config.base));
+      };
+      double low = pair_of(config.fast_turns), high = pair_of(config.slow_turns);
+      if (config.whole_dimensions) {
+        low = std::floor(low);
+        high = std::ceil(high);
+      }
+      low = std::max(low, 0.0);
+      high = std::min(high, width - 1);
+      if (low == high) high += 0.001;
+      for (size_t i = 0; i < out.size(); ++i) {
+        const double slow = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+        out[i] *= slow / config.factor + (1 - slow);
+      }
+      break;
+    }
+  }
+  return out;
+}
+
+RotaryTable::RotaryTable(const RotaryConfig& config, int64_t head_width)
+    : frequencies_(rotary_frequencies(config, head_width)),
+      magnitude_(config.magnitude),
       table_(static_cast<size_t>(kStored * head_width)) {
   for (int64_t p = 0; p < kStored; ++p) compute(p, table_.data() + p * head_width);
 }
@@ -86,8 +130,8 @@ void RotaryTable::compute(int64_t position, float* row) const {
   const auto half = frequencies_.size();
   for (size_t i = 0; i < half; ++i) {
     const double angle = static_cast<double>(position) * frequencies_[i];
-    row[i] = static_cast<float>(std::cos(angle));
-    row[half + i] = static_cast<float>(std::sin(angle));
+    row[i] = static_cast<float>(magnitude_ * std::cos(angle));
+    row[half + i] = static_cast<float>(magnitude_ * std::sin(angle));
   }
 }
 

@@ -39,18 +39,19 @@ class PositionTable {
 };
 
 /// Rotary positions (Su et al. 2021), halves paired: (a, b) at (e, e + E / 2) becomes
-/// (a cos − b sin, b cos + a sin) with the angle p · base^(−2e / E).
+/// (a cos − b sin, b cos + a sin) with the angle p · f(base^(−2e / E)); f, and what cosines and
+/// sines are multiplied by, are the scaling's.
 class RotaryTable {
  public:
   RotaryTable() = default;
-  RotaryTable(double base, int64_t head_width);
+  RotaryTable(const RotaryConfig& config, int64_t head_width);
 
   bool used() const { return !frequencies_.empty(); }
 
   /// Turns `heads` heads from column 0 of each row on, row r by positions[r].
   void turn(std::span<const int32_t> positions, int64_t heads, ops::Rows& x) const;
 
-  /// Turns back, which is how gradients of what was turned go on.
+  /// The transpose of turn, which is how gradients of what was turned go on.
   void turn_back(std::span<const int32_t> positions, int64_t heads, ops::PlainRows d_x) const;
 
   /// The row of one position, [E]: cos | sin of its angles.
@@ -61,7 +62,11 @@ class RotaryTable {
               ops::PlainRows x) const;
 
   std::vector<double> frequencies_;  // [E / 2]
-  std::vector<float> table_;         // [stored, E]: cos | sin
+  double magnitude_ = 1;
+  std::vector<float> table_;  // [stored, E]: cos | sin
 };
+
+/// The frequencies of the angles, [E / 2]: an angle is position · frequency.
+std::vector<double> rotary_frequencies(const RotaryConfig& config, int64_t head_width);
 
 }  // namespace heddle::model

@@ -102,7 +102,7 @@ LossSums TrainingTransformer::State::loss(const Shard& shard, const LossSettings
                                           Worker& worker) const {
   const PackedPair& pair = shard.batch().pair;
   const ops::Workspace::Scope scope(worker.values);
-  PackedForward forward(pair, files.config.width, worker.values, settings.skip_tiles);
+  PackedForward forward(pair, files.config, worker.values, settings.skip_tiles);
   Pass pass(weights, worker.values);
   ops::Rows hidden = pass.rows(static_cast<int64_t>(pair.targets.size()), files.config.width);
   forward.run(pass, {}, hidden);
@@ -126,7 +126,7 @@ LossSums TrainingTransformer::State::loss_and_gradients(const Shard& shard,
       .dropout = {.probability = settings.dropout, .seed = settings.seed, .step = settings.step},
       .activation_dropout = settings.activation_dropout,
       .recompute = settings.recompute};
-  PackedForward forward(pair, files.config.width, worker.values, settings.skip_tiles);
+  PackedForward forward(pair, files.config, worker.values, settings.skip_tiles);
   Pass pass(weights, worker.values, &training);
   ops::Rows hidden = pass.rows(static_cast<int64_t>(pair.targets.size()), files.config.width);
   forward.run(pass,
@@ -208,7 +208,7 @@ std::vector<Shard> shards_of(const TrainingBatch& batch, int workers) {
   for (const ShardRange& range : cut_shards(batch.pair, workers)) shards.emplace_back(batch, range);
   std::erase_if(shards, [](const Shard& shard) { return !shard.has_labels(); });
   for (const Shard& shard : shards) {
-    HEDDLE_CHECK(!shard.batch().pair.sources.empty(),
+    HEDDLE_CHECK(shard.batch().pair.source_offsets.empty() || !shard.batch().pair.sources.empty(),
                  "training: sentences without a single source token; expected some");
   }
   return shards;

@@ -1,4 +1,4 @@
-// A translation Transformer that can be trained: single-precision weights with their gradients, and
+// A Transformer that can be trained: single-precision weights with their gradients, and
 // the loss of a packed batch with its backward in one call.
 //
 //   loss = Σ_t weight[t] · ((1 − ε) · −ln p[t, label] + ε · mean_n −ln p[t, n]) + z · (ln Z[t])²
@@ -30,7 +30,7 @@ struct TeacherChoices {
   int64_t count = 0;                           ///< k
 };
 
-/// One packed batch of sentence pairs.
+/// One packed batch of sentence pairs, or of texts for a language model: targets alone.
 struct TrainingBatch {
   PackedPair pair;                    ///< targets shifted right
   std::span<const int32_t> labels{};  ///< [Tt], −1: no loss there

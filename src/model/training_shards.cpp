@@ -8,10 +8,16 @@ namespace {
 
 std::vector<int32_t> own_offsets(std::span<const int32_t> offsets, const ShardRange& range) {
   std::vector<int32_t> own;
+  if (offsets.empty()) return own;
   for (size_t s = range.first; s <= range.end; ++s) {
     own.push_back(offsets[s] - offsets[range.first]);
   }
   return own;
+}
+
+/// offsets[at], or 0 where there is no such side.
+int32_t offset_at(std::span<const int32_t> offsets, size_t at) {
+  return offsets.empty() ? 0 : offsets[at];
 }
 
 /// Elements [first, first + count) of something with `each` a row, or nothing where there is none.
@@ -24,9 +30,9 @@ std::span<const T> part(std::span<const T> all, int64_t first, size_t count, int
 }  // namespace
 
 std::vector<ShardRange> cut_shards(const PackedPair& pairs, int workers) {
-  const size_t sentences = pairs.source_offsets.size() - 1;
+  const size_t sentences = pairs.target_offsets.size() - 1;
   const auto tokens_before = [&](size_t sentence) {
-    return int64_t{pairs.source_offsets[sentence]} + pairs.target_offsets[sentence];
+    return int64_t{offset_at(pairs.source_offsets, sentence)} + pairs.target_offsets[sentence];
   };
   const int64_t total = tokens_before(sentences);
   const int64_t rounds =
@@ -44,12 +50,13 @@ std::vector<ShardRange> cut_shards(const PackedPair& pairs, int workers) {
 }
 
 Shard::Shard(const TrainingBatch& batch, const ShardRange& range)
-    : first_source_(batch.pair.source_offsets[range.first]),
+    : first_source_(offset_at(batch.pair.source_offsets, range.first)),
       first_target_(batch.pair.target_offsets[range.first]),
       source_offsets_(own_offsets(batch.pair.source_offsets, range)),
       target_offsets_(own_offsets(batch.pair.target_offsets, range)),
       batch_(batch) {
-  const auto sources = static_cast<size_t>(source_offsets_.back());
+  const auto sources =
+      source_offsets_.empty() ? size_t{0} : static_cast<size_t>(source_offsets_.back());
   const auto targets = static_cast<size_t>(target_offsets_.back());
   batch_.pair = {.sources = part(batch.pair.sources, first_source_, sources),
                  .source_offsets = source_offsets_,

@@ -109,6 +109,48 @@ void encode_group(const Weights& weights, const EncodeGroup& group, const StateP
   }
 }
 
+/// Tokens that slots of a state read next: one each, or several of a prompt behind each other.
+struct Steps {
+  std::span<const int> slots;       ///< [R]
+  std::span<const int32_t> tokens;  ///< [R]
+  const AlignmentRows* alignments = nullptr;
+};
+
+/// hidden [R, D] = the decoder's output of all these steps at once. Rows of one slot see each other
+/// as steps would: each layer's keys and values are in the state before any row looks.
+void run_steps(const Weights& weights, const Steps& steps, DecoderState& state, ops::Rows& hidden,
+               ops::Workspace& workspace) {
+  const TransformerConfig& config = weights.config;
+  const size_t count = steps.slots.size();
+  const auto take = [&] {
+    return std::span<int32_t>(workspace.take<int32_t>(static_cast<int64_t>(count)), count);
+  };
+  const auto position = take(), at = take(), self_begin = take(), self_length = take(),
+             cross_begin = take(), cross_length = take(), near_begin = take(), near_length = take();
+  for (size_t r = 0; r < count; ++r) {
+    const DecoderState::Step step = state.advance(steps.slots[r]);
+    check_length("target", step.position + 1, config);
+    position[r] = static_cast<int32_t>(step.position);
+    at[r] = static_cast<int32_t>(step.at);
+    self_begin[r] = static_cast<int32_t>(step.past.begin);
+    self_length[r] = static_cast<int32_t>(step.position + 1);
+    cross_begin[r] = static_cast<int32_t>(step.source.begin);
+    cross_length[r] = static_cast<int32_t>(step.source.length);
+    near_length[r] = static_cast<int32_t>(std::min(step.position + 1, config.window));
+    near_begin[r] = self_begin[r] + self_length[r] - near_length[r];
+  }
+  Pass pass(weights, workspace);
+  SlotMemory memory(state.pools(), at);
+  run_decoder(pass,
+              {.rows = {.tokens = steps.tokens,
+                        .positions = position,
+                        .visible = {.begin = self_begin, .length = self_length},
+                        .sliding = {.begin = near_begin, .length = near_length}},
+               .cross = {.begin = cross_begin, .length = cross_length},
+               .alignments = steps.alignments},
+              memory, hidden);
+}
+
 }  // namespace
 
 Transformer::Transformer(const ModelFiles& files, Precision precision)
@@ -125,6 +167,8 @@ int64_t Transformer::bytes() const { return weights_->bytes; }
 void Transformer::encode(std::span<const int32_t> tokens, std::span<const int32_t> offsets,
                          DecoderState& state, std::span<const int> slots,
                          ops::Workspace& workspace) const {
+  HEDDLE_CHECK(!weights_->config.is_language_model(),
+               "model: a source for a language model; expected an encoder–decoder. Hint: prefill");
   const int64_t sentences = check_offsets("sources", offsets, tokens.size());
   HEDDLE_CHECK(static_cast<size_t>(sentences) == slots.size(), "model: ", sentences,
                " sources for ", slots.size(), " slots; expected as many");
@@ -157,6 +201,48 @@ void Transformer::encode(std::span<const int32_t> tokens, std::span<const int32_
   }
 }
 
+void Transformer::prefill(std::span<const int32_t> tokens, std::span<const int32_t> offsets,
+                          DecoderState& state, std::span<const int> slots, ops::Rows& hidden,
+                          ops::Workspace& workspace) const {
+  const TransformerConfig& config = weights_->config;
+  HEDDLE_CHECK(config.is_language_model(),
+               "model: a prompt for an encoder–decoder; expected a language model");
+  const int64_t prompts = check_offsets("prompts", offsets, tokens.size());
+  HEDDLE_CHECK(static_cast<size_t>(prompts) == slots.size() && hidden.count() == prompts &&
+                   hidden.width() == config.width,
+               "model: ", prompts, " prompts for ", slots.size(), " slots, hidden is [",
+               hidden.count(), ", ", hidden.width(), "]; expected as many of each, ", config.width,
+               " wide");
+  const ops::Workspace::Scope scope(workspace);
+  auto* slot_of = workspace.take<int>(static_cast<int64_t>(tokens.size()));
+  for (size_t s = 0; s < slots.size(); ++s) {
+    const int64_t length = offsets[s + 1] - offsets[s];
+    const int64_t read = state.length(slots[s]), limit = state.target_limit(slots[s]);
+    HEDDLE_CHECK(length > 0 && read + length <= limit, "model: slot ", slots[s], " reads ", length,
+                 " tokens behind ", read, "; expected at least 1, and ", limit,
+                 " in all, its target limit");
+    check_length("text", read + length, config);
+    std::fill(slot_of + offsets[s], slot_of + offsets[s + 1], slots[s]);
+  }
+  // A group may end anywhere: what is behind it finds all before it in the state.
+  size_t prompt = 0;
+  for (size_t first = 0; first < tokens.size(); first += kGroupTokens) {
+    const ops::Workspace::Scope group_scope(workspace);
+    const size_t count = std::min<size_t>(kGroupTokens, tokens.size() - first);
+    ops::Rows rows(static_cast<int64_t>(count), config.width, workspace);
+    run_steps(*weights_,
+              {.slots = {slot_of + first, count}, .tokens = tokens.subspan(first, count)}, state,
+              rows, workspace);
+    for (; prompt < slots.size(); ++prompt) {
+      const auto last = static_cast<size_t>(offsets[prompt + 1]) - 1;
+      if (last >= first + count) break;
+      std::copy_n(rows.row(static_cast<int64_t>(last - first)), config.width,
+                  hidden.row(static_cast<int64_t>(prompt)));
+    }
+  }
+  hidden.changed();
+}
+
 void Transformer::decode_step(DecoderState& state, std::span<const int> slots,
                               std::span<const int32_t> previous, ops::Rows& hidden,
                               ops::Workspace& workspace, const AlignmentRows* alignments) const {
@@ -166,33 +252,12 @@ void Transformer::decode_step(DecoderState& state, std::span<const int> slots,
                "model: ", count, " slots with ", previous.size(), " tokens, hidden is [",
                hidden.count(), ", ", hidden.width(), "]; expected as many of each, ",
                weights_->config.width, " wide");
+  HEDDLE_CHECK(alignments == nullptr || !weights_->config.is_language_model(),
+               "model: alignments of a language model; expected an encoder–decoder");
   if (count == 0) return;
   const ops::Workspace::Scope scope(workspace);
-  const auto take = [&] {
-    return std::span<int32_t>(workspace.take<int32_t>(static_cast<int64_t>(slots.size())),
-                              slots.size());
-  };
-  const auto position = take(), at = take(), self_begin = take(), self_length = take(),
-             cross_begin = take(), cross_length = take();
-  for (size_t r = 0; r < count; ++r) {
-    const DecoderState::Step step = state.advance(slots[r]);
-    check_length("target", step.position + 1, weights_->config);
-    position[r] = static_cast<int32_t>(step.position);
-    at[r] = static_cast<int32_t>(step.at);
-    self_begin[r] = static_cast<int32_t>(step.past.begin);
-    self_length[r] = static_cast<int32_t>(step.position + 1);
-    cross_begin[r] = static_cast<int32_t>(step.source.begin);
-    cross_length[r] = static_cast<int32_t>(step.source.length);
-  }
-  Pass pass(*weights_, workspace);
-  SlotMemory memory(state.pools(), at);
-  run_decoder(pass,
-              {.rows = {.tokens = previous,
-                        .positions = position,
-                        .visible = {.begin = self_begin, .length = self_length}},
-               .cross = {.begin = cross_begin, .length = cross_length},
-               .alignments = alignments},
-              memory, hidden);
+  run_steps(*weights_, {.slots = slots, .tokens = previous, .alignments = alignments}, state,
+            hidden, workspace);
 }
 
 Tensor Transformer::forward(const PackedPair& batch, ops::Workspace& workspace) const {
@@ -203,7 +268,7 @@ Tensor Transformer::forward(const PackedPair& batch, ops::Workspace& workspace) 
   if (target_count == 0) return out;
 
   const ops::Workspace::Scope scope(workspace);
-  PackedForward forward(batch, width, workspace);
+  PackedForward forward(batch, weights_->config, workspace);
   Pass pass(*weights_, workspace);
   ops::Rows hidden(out.data<float>(), target_count, width, width, workspace);
   forward.run(pass, {}, hidden);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "heddle/base/error.h"
+#include "heddle/model/parameter_names.h"
 
 namespace heddle::model {
 
@@ -67,7 +68,10 @@ bool has(const std::string& letters, char letter) {
 class Packer {
  public:
   Packer(const ModelFiles& files, ops::Precision precision)
-      : config_(files.config), parameters_(files.parameters), precision_(precision) {
+      : config_(files.config),
+        names_(files.config),
+        parameters_(files.parameters),
+        precision_(precision) {
     for (const ParameterShape& each : parameters_of(config_)) {
       numbers_.emplace(each.name, static_cast<ParameterNumber>(numbers_.size()));
     }
@@ -118,11 +122,10 @@ class Packer {
   }
 
   /// The norms and the residual around a sublayer; next_step is set by `link`.
-  Wrap wrap(const std::string& norm_name) {
+  Wrap wrap(const NormNames& names) {
     Wrap made = ends_of(config_.postprocess);
-    const bool both = config_.normalizes_before() && config_.normalizes_after();
-    if (config_.normalizes_after()) made.after = norm(norm_name);
-    if (config_.normalizes_before()) made.before = norm(both ? norm_name + "_pre" : norm_name);
+    if (!names.after.empty()) made.after = norm(names.after);
+    if (!names.before.empty()) made.before = norm(names.before);
     made.drops_input = has(config_.preprocess, 'd');
     return made;
   }
@@ -137,43 +140,55 @@ class Packer {
   }
 
   SelfAttention self_attention(const std::string& layer) {
-    const std::string name = layer + ".self_attn";
-    return {.in = projection({name + ".q_proj", name + ".k_proj", name + ".v_proj"}),
-            .out = projection({name + ".out_proj"}),
-            .wrap = wrap(name + "_layer_norm")};
+    const AttentionNames names = names_.self_attention(layer);
+    SelfAttention made{.in = projection({names.queries, names.keys, names.values}),
+                       .out = projection({names.out}),
+                       .wrap = wrap(names.norms)};
+    if (!names.query_norm.empty()) {
+      made.head_norms = {.queries = norm(names.query_norm), .keys = norm(names.key_norm)};
+    }
+    return made;
   }
 
   CrossAttention cross_attention(const std::string& layer) {
-    const std::string name = layer + ".encoder_attn";
-    return {.queries = projection({name + ".q_proj"}),
-            .keys_values = projection({name + ".k_proj", name + ".v_proj"}),
-            .out = projection({name + ".out_proj"}),
-            .wrap = wrap(name + "_layer_norm")};
+    const AttentionNames names = names_.cross_attention(layer);
+    return {.queries = projection({names.queries}),
+            .keys_values = projection({names.keys, names.values}),
+            .out = projection({names.out}),
+            .wrap = wrap(names.norms)};
   }
 
   Ssru ssru(const std::string& layer) {
     return {.gates = projection({layer + ".ssru.input_proj", layer + ".ssru.forget_proj"}),
-            .wrap = wrap(layer + ".self_attn_layer_norm")};
+            .wrap = wrap(names_.ssru_norms(layer))};
   }
 
   FeedForward feed_forward(const std::string& layer) {
-    std::vector<std::string> in{layer + ".fc1"};
-    if (config_.gated) in.insert(in.begin(), layer + ".fc_gate");
-    if (config_.activation == ActivationKind::quick_gelu) fold_quick_gelu(in[0], layer + ".fc2");
-    return {.in = projection(in),
-            .out = projection({layer + ".fc2"}),
-            .wrap = wrap(layer + ".final_layer_norm")};
+    const FeedForwardNames names = names_.feed_forward(layer);
+    std::vector<std::string> in{names.in};
+    if (!names.gate.empty()) in.insert(in.begin(), names.gate);
+    if (config_.activation == ActivationKind::quick_gelu) fold_quick_gelu(in[0], names.out);
+    return {.in = projection(in), .out = projection({names.out}), .wrap = wrap(names.norms)};
   }
 
-  StackEnds ends(const std::string& stack) {
+  StackEnds ends(Side side, const AttentionShape& attention) {
+    const std::string stack = names_.stack(side);
     StackEnds made;
+    made.attention = attention;
+    if (config_.query_scalar != 0) made.attention.scale = 1 / std::sqrt(config_.query_scalar);
+    if (config_.positions == Positions::rotary) {
+      made.rotary = {config_.rotary, attention.head_width};
+      if (config_.sliding_rotary) {
+        made.sliding_rotary = {*config_.sliding_rotary, attention.head_width};
+      }
+    }
     made.scale = config_.scale_embedding ? std::sqrt(static_cast<float>(config_.width)) : 1.0f;
     made.positions = position_table(stack);
     made.positions_number = number(stack + ".embed_positions.weight");
     made.drops_embedding = has(config_.postprocess_embedding, 'd');
     if (config_.normalizes_embedding()) made.embedding_norm = norm(stack + ".layernorm_embedding");
     made.top = ends_of(config_.postprocess_top);
-    if (config_.normalizes_top()) made.top.after = norm(stack + ".layer_norm");
+    if (config_.normalizes_top()) made.top.after = norm(names_.top_norm(side));
     return made;
   }
 
@@ -244,6 +259,7 @@ class Packer {
   }
 
   const TransformerConfig& config_;
+  const ParameterNames names_;
   const Parameters& parameters_;
   const ops::Precision precision_;
   struct Factors {
@@ -290,7 +306,9 @@ void link_decoder(Weights& weights) {
     } else {
       links.push_back({&layer.attention.wrap, &layer.attention.in});
     }
-    links.push_back({&layer.cross.wrap, &layer.cross.queries});
+    if (!weights.config.is_language_model()) {
+      links.push_back({&layer.cross.wrap, &layer.cross.queries});
+    }
     links.push_back({&layer.feed_forward.wrap, &layer.feed_forward.in});
   }
   link(weights.decoder_ends, links, weights.output.input_scale());
@@ -298,22 +316,50 @@ void link_decoder(Weights& weights) {
 
 /// The three tables, those that are tied in one.
 void pack_embeddings(Packer& packer, Weights& weights) {
-  const Ties ties = weights.config.ties;
+  const ParameterNames names(weights.config);
+  const std::string of_source = names.table(Side::encoder), of_target = names.table(Side::decoder);
+  const std::string of_output = names.output();
   ops::Matrix &source = weights.encoder_ends.embedding, &target = weights.decoder_ends.embedding;
-  const bool shared = ties == Ties::all || ties == Ties::source_target;
-  const std::string of_source =
-      shared ? "model.shared.weight" : "model.encoder.embed_tokens.weight";
-  const std::string of_target =
-      shared ? "model.shared.weight" : "model.decoder.embed_tokens.weight";
   source = packer.matrix(of_source);
-  target = shared ? source : packer.matrix(of_target);
-  const bool tied = ties == Ties::all || ties == Ties::target_output;
-  weights.output = tied ? target : packer.matrix("lm_head.weight");
+  target = of_target == of_source ? source : packer.matrix(of_target);
+  weights.output = of_output == of_target ? target : packer.matrix(of_output);
   if (weights.config.output_bias) weights.output_bias = packer.vector("final_logits_bias");
   weights.encoder_ends.embedding_number = packer.number(of_source);
   weights.decoder_ends.embedding_number = packer.number(of_target);
-  weights.output_number = packer.number(tied ? of_target : "lm_head.weight");
+  weights.output_number = packer.number(of_output);
   weights.output_bias_number = packer.number("final_logits_bias");
+}
+
+void pack_encoder(Packer& packer, Weights& weights) {
+  const TransformerConfig& config = weights.config;
+  weights.encoder_ends = packer.ends(
+      Side::encoder,
+      {config.encoder.heads, config.encoder_key_value_heads(), config.encoder_head_width()});
+  for (int64_t i = 0; i < config.encoder.layers; ++i) {
+    const std::string layer = ParameterNames(config).layer(Side::encoder, i);
+    weights.encoder.push_back(
+        {.attention = packer.self_attention(layer), .feed_forward = packer.feed_forward(layer)});
+  }
+}
+
+void pack_decoder(Packer& packer, Weights& weights) {
+  const TransformerConfig& config = weights.config;
+  weights.decoder_ends = packer.ends(
+      Side::decoder,
+      {config.decoder.heads, config.decoder_key_value_heads(), config.decoder_head_width()});
+  for (int64_t i = 0; i < config.decoder.layers; ++i) {
+    const std::string layer = ParameterNames(config).layer(Side::decoder, i);
+    DecoderLayer made;
+    if (config.decoder_kind == DecoderKind::ssru) {
+      made.ssru = packer.ssru(layer);
+    } else {
+      made.attention = packer.self_attention(layer);
+      made.attention.slides = config.slides(i);
+    }
+    if (!config.is_language_model()) made.cross = packer.cross_attention(layer);
+    made.feed_forward = packer.feed_forward(layer);
+    weights.decoder.push_back(std::move(made));
+  }
 }
 
 }  // namespace
@@ -322,35 +368,10 @@ Weights::Weights(const ModelFiles& files, ops::Precision precision)
     : config(files.config), activation(activation_of(files.config.activation)) {
   check_parameters(config, files.parameters);
   Packer packer(files, precision);
-  encoder_ends = packer.ends("model.encoder");
-  decoder_ends = packer.ends("model.decoder");
-  encoder_ends.attention = {config.encoder.heads, config.encoder_key_value_heads(),
-                            config.encoder_head_width()};
-  decoder_ends.attention = {config.decoder.heads, config.decoder_key_value_heads(),
-                            config.decoder_head_width()};
+  if (!config.is_language_model()) pack_encoder(packer, *this);
+  pack_decoder(packer, *this);
   pack_embeddings(packer, *this);
-  for (int64_t i = 0; i < config.encoder.layers; ++i) {
-    const std::string layer = str("model.encoder.layers.", i);
-    encoder.push_back(
-        {.attention = packer.self_attention(layer), .feed_forward = packer.feed_forward(layer)});
-  }
-  for (int64_t i = 0; i < config.decoder.layers; ++i) {
-    const std::string layer = str("model.decoder.layers.", i);
-    DecoderLayer made;
-    if (config.decoder_kind == DecoderKind::ssru) {
-      made.ssru = packer.ssru(layer);
-    } else {
-      made.attention = packer.self_attention(layer);
-    }
-    made.cross = packer.cross_attention(layer);
-    made.feed_forward = packer.feed_forward(layer);
-    decoder.push_back(std::move(made));
-  }
-  if (config.positions == Positions::rotary) {
-    encoder_ends.rotary = {config.rotary_base, config.encoder_head_width()};
-    decoder_ends.rotary = {config.rotary_base, config.decoder_head_width()};
-  }
-  link_encoder(*this);
+  if (!config.is_language_model()) link_encoder(*this);
   link_decoder(*this);
   bytes = packer.bytes();
 }

@@ -67,14 +67,22 @@ struct Wrap {
 
 struct AttentionShape {
   int64_t heads = 0, kv_heads = 0, head_width = 0;  // H, K, E
+  std::optional<double> scale{};                    ///< of q·k; 1 / √E when not given
   int64_t queries() const { return heads * head_width; }
   int64_t keys() const { return kv_heads * head_width; }
+};
+
+/// RMS norms of each head of the queries and of the keys, weights [E].
+struct HeadNorms {
+  NormWeights queries, keys;
 };
 
 struct SelfAttention {
   Projection in;   ///< [R, D] → [R, (H + 2K) · E]: queries | keys | values
   Projection out;  ///< [R, H · E] → [R, D]
   Wrap wrap;
+  std::optional<HeadNorms> head_norms{};  ///< before heads are turned
+  bool slides = false;                    ///< sees the last `window` keys alone
 };
 
 struct CrossAttention {
@@ -100,7 +108,7 @@ struct EncoderLayer {
   FeedForward feed_forward;
 };
 
-/// Either `attention` or `ssru` has weights.
+/// Either `attention` or `ssru` has weights; `cross` has none in a language model.
 struct DecoderLayer {
   SelfAttention attention;
   Ssru ssru;
@@ -111,8 +119,9 @@ struct DecoderLayer {
 /// What the layers of a stack share, and what stands before and behind them.
 struct StackEnds {
   AttentionShape attention;
-  RotaryTable rotary;     ///< of self-attention; not used unless positions are rotary
-  ops::Matrix embedding;  ///< [V, D]
+  RotaryTable rotary;          ///< of self-attention; not used unless positions are rotary
+  RotaryTable sliding_rotary;  ///< of layers that slide, when they have another
+  ops::Matrix embedding;       ///< [V, D]
   ParameterNumber embedding_number = -1, positions_number = -1;
   float scale = 1;          ///< of the embeddings
   PositionTable positions;  ///< added to them, or empty
@@ -130,7 +139,7 @@ struct Weights {
 
   TransformerConfig config;
   ops::Activation activation;
-  StackEnds encoder_ends, decoder_ends;
+  StackEnds encoder_ends, decoder_ends;  ///< of a language model the latter alone
   std::vector<EncoderLayer> encoder;
   std::vector<DecoderLayer> decoder;
   ops::Matrix output;  ///< [V, D]; the same memory as an embedding that it is tied to

@@ -39,6 +39,13 @@ class Updater {
     vector(norm->bias, norm->bias_number);
   }
 
+  void head_norms(std::optional<HeadNorms>& norms) const {
+    if (!norms) return;
+    for (NormWeights* each : {&norms->queries, &norms->keys}) {
+      vector(each->weight, each->weight_number);
+    }
+  }
+
   void wrap(Wrap& wrap) const {
     norm(wrap.before);
     norm(wrap.after);
@@ -61,6 +68,7 @@ class Updater {
   void attention(SelfAttention& layer) const {
     projection(layer.in);
     projection(layer.out);
+    head_norms(layer.head_norms);
     wrap(layer.wrap);
   }
 

@@ -1,6 +1,8 @@
 // Layer norm and RMS norm over rows, with the residual sum before and the int8 copy after.
 #pragma once
 
+#include <span>
+
 #include "heddle/ops/activation.h"
 
 namespace heddle::ops {
@@ -31,5 +33,18 @@ void layer_norm_backward(const Rows& x, const Rows* residual, const Norm& norm,
                          const NormGradients& gradients, Workspace& workspace);
 void rms_norm_backward(const Rows& x, const Rows* residual, const Norm& norm,
                        const NormGradients& gradients, Workspace& workspace);
+
+/// Heads side by side in each row that share a norm: columns [first, first + heads · width).
+struct HeadNorm {
+  int64_t first, heads, width;
+  Norm norm;  ///< weight [width]; a bias counts as none
+};
+
+/// y = x with an RMS norm of each of these heads by itself; other columns are copied. y may be x.
+void norm_heads(const Rows& x, std::span<const HeadNorm> norms, Rows& y, Workspace& workspace);
+
+/// d_x [R, W] is overwritten and may not be d_y; d_weights, one [width] a norm, are added to.
+void norm_heads_backward(const Rows& x, std::span<const HeadNorm> norms, PlainRows d_y,
+                         PlainRows d_x, std::span<float* const> d_weights, Workspace& workspace);
 
 }  // namespace heddle::ops

@@ -167,6 +167,63 @@ TEST(Norm, Gradients) {
   }
 }
 
+/// y = x with each head of the queries and of the keys normed by itself. Inputs: x, both weights.
+Numbers norm_heads_twin(int64_t count, const std::array<ops::HeadNorm, 2>& norms, double epsilon,
+                        const std::vector<Numbers>& in) {
+  Numbers y = in[0];
+  const int64_t width = static_cast<int64_t>(y.size()) / count;
+  for (int64_t r = 0; r < count; ++r) {
+    for (size_t i = 0; i < norms.size(); ++i) {
+      for (int64_t h = 0; h < norms[i].heads; ++h) {
+        const auto first = static_cast<size_t>(r * width + norms[i].first + h * norms[i].width);
+        const auto head = static_cast<size_t>(norms[i].width);
+        double square = 0;
+        for (size_t e = 0; e < head; ++e) square += in[0][first + e] * in[0][first + e];
+        for (size_t e = 0; e < head; ++e) {
+          y[first + e] *= in[1 + i][e] / std::sqrt(square / static_cast<double>(head) + epsilon);
+        }
+      }
+    }
+  }
+  return y;
+}
+
+TEST(Norm, GradientsOfHeads) {
+  constexpr int64_t kCount = 5, kQueries = 3, kKeys = 2;
+  for (const std::string& name : instruction_sets()) {
+    for (const int64_t head : {2, 12, 16}) {
+      Room room(name);
+      Tape& tape = room.tape;
+      const int64_t width = (kQueries + 2 * kKeys) * head;  // queries | keys | values
+      const std::vector<Numbers> inputs{random_numbers(kCount * width, 1, 1),
+                                        random_numbers(head, 1, 2), random_numbers(head, 1, 3)};
+      const std::vector<float> weights[] = {floats(inputs[1]), floats(inputs[2])};
+      std::vector<float> d_queries(weights[0].size()), d_keys(weights[1].size());
+      const auto norm_of = [&](int64_t first, int64_t heads, const std::vector<float>& weight) {
+        return ops::HeadNorm{.first = first,
+                             .heads = heads,
+                             .width = head,
+                             .norm = {.weight = weight.data(), .epsilon = 1e-3f}};
+      };
+      const std::array norms{norm_of(0, kQueries, weights[0]),
+                             norm_of(kQueries * head, kKeys, weights[1])};
+      const ops::Rows x = rows_of(tape, inputs[0], kCount);
+      ops::Rows y = tape.rows(kCount, width);
+      norm_heads(tape, x, {.norms = norms, .d_weights = {d_queries.data(), d_keys.data()}}, y);
+      const Twin twin = [&](const std::vector<Numbers>& in) {
+        return norm_heads_twin(kCount, norms, 1e-3, in);
+      };
+      expect_close(values_of(y), twin(inputs), 1e-5, name);
+      ops::Rows in_place = rows_of(tape, inputs[0], kCount);
+      ops::norm_heads(in_place, norms, in_place, room.values);
+      EXPECT_EQ(values_of(in_place), values_of(y));
+      const Numbers d_y = random_numbers(kCount * width, 1, 4);
+      go_back(tape, y, d_y);
+      expect_slopes(twin, inputs, d_y, {gradient_of(tape, x), d_queries, d_keys}, 3e-5, name);
+    }
+  }
+}
+
 /// NU-11: constant rows, tiny and huge ones, one number far above the others.
 TEST(Norm, GradientsOfExtremeRowsAreFinite) {
   for (const std::string& name : instruction_sets()) {

@@ -93,7 +93,7 @@ TEST(Config, RefusesWhatDoesNotFitTogether) {
   refuses(R"("d_model": 512,)", "", "d_model");
   refuses(R"("d_model": 512)", R"("d_model": 0)", "d_model");
   refuses(R"("encoder_layers": 6)", R"("encoder_layers": -1)", "encoder_layers");
-  refuses(R"("model_type": "marian")", R"("model_type": "t5")", "marian or heddle");
+  refuses(R"("model_type": "marian")", R"("model_type": "t5")", "marian, heddle, llama");
   refuses(R"("swish")", R"("mish")", "one of relu, gelu");
   refuses(R"("decoder_vocab_size": 58101)", R"("decoder_vocab_size": 58100)", "the same");
   refuses(R"("eos_token_id": 0)", R"("eos_token_id": 58101)", "eos_token_id is 58101");

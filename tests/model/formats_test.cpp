@@ -213,7 +213,8 @@ TEST_F(Formats, ScalesAreChecked) {
 TEST_F(Formats, PathsThatAreNoModel) {
   expect_refused([&] { load_model(path("nothing")); }, {"nothing"});
   expect_refused([&] { load_model(folder_); }, {"found no model"});
-  expect_refused([&] { load_model(write("g.gguf", "GGUF\3\0\0\0 and more")); }, {"a GGUF file"});
+  expect_refused([&] { load_model(write("g.gguf", "GGUF\3\0\0\0 and more")); },
+                 {"gguf: ", "version"});
   expect_refused([&] { load_model(write("t.txt", "hello")); }, {"no known format", "5 bytes"});
   expect_refused([&] { load_model(write("e", "")); }, {"no known format"});
   write("py/pytorch_model.bin", "\x80\x02");

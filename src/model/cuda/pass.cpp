@@ -82,6 +82,10 @@ void Pass::norm(Rows& x, const Rows* residual, const NormWeights& norm, const op
            drops ? next_dropout(settings_.dropout.probability) : ops::cuda::DropoutKey{}, y);
 }
 
+void Pass::norm_heads(const HeadNorms&, const AttentionShape&, Rows&) {
+  HEDDLE_CHECK(false, "model: norms of heads on a GPU; expected a model without them");
+}
+
 void Pass::add(const Rows& y, Rows& x, bool drops) {
   ag::add(run_, y, drops ? next_dropout(settings_.dropout.probability) : ops::cuda::DropoutKey{},
           x);

@@ -88,6 +88,7 @@ class Pass {
   void linear(const Rows& x, const Projection& projection, const After& after, Rows& y);
   void norm(Rows& x, const Rows* residual, const NormWeights& norm, const ops::Next& next, Rows& y,
             bool drops = false);
+  void norm_heads(const HeadNorms& norms, const AttentionShape& shape, Rows& x);
   void add(const Rows& y, Rows& x, bool drops = false);
   void copy(const Rows& x, Rows& y);
   void gate(const Rows& x, const ops::Next& next, Rows& y);

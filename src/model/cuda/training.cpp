@@ -280,6 +280,9 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
 TrainingTransformer::TrainingTransformer(ModelFiles files, int device) {
   HEDDLE_CHECK(device == 0, "training on a GPU: found GPU ", device,
                "; expected 0. Hint: CUDA_VISIBLE_DEVICES says which that is");
+  HEDDLE_CHECK(!files.config.is_language_model(),
+               "training on a GPU: found a language model; expected an encoder–decoder. Hint: "
+               "language models are trained on the CPU");
   check(files.config);
   state_ = std::make_unique<State>(std::move(files), device);
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "heddle/base/error.h"
+#include "heddle/model/parameters.h"
 
 namespace heddle::model {
 
@@ -68,6 +69,14 @@ Tensor sinusoids(Positions kind, int64_t positions, int64_t width, int64_t first
     }
   }
   return table;
+}
+
+Tensor shifted(const Tensor& values, float amount) {
+  const Tensor from = to_f32({.values = values});
+  Tensor result = Tensor::empty(values.shape(), DType::f32);
+  std::transform(from.data<float>(), from.data<float>() + from.elements(), result.data<float>(),
+                 [amount](float value) { return value + amount; });
+  return result;
 }
 
 }  // namespace heddle::model

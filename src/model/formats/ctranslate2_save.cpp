@@ -27,6 +27,7 @@ constexpr float kNever = -30000;      // a logit that no sum outweighs, and that
 }
 
 void check_expressible(const TransformerConfig& config) {
+  if (config.is_language_model()) refuse("a language model");
   if (config.decoder_kind != DecoderKind::self_attention) refuse("an SSRU decoder");
   if (config.positions == Positions::rotary || config.positions == Positions::none) {
     refuse("rotary positions or none");

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "heddle/base/error.h"
+#include "heddle/io/gguf.h"
 #include "heddle/io/marian_binary.h"
 #include "heddle/io/npz.h"
 #include "heddle/io/paths.h"
@@ -27,7 +28,6 @@ struct Found {
 
 /// Files that somebody may well offer and that are not read, by their first bytes.
 std::string_view known_stranger(std::string_view start) {
-  if (start.starts_with("GGUF")) return "a GGUF file";
   if (start.starts_with("\x80\x02") || start.starts_with("\x80\x04")) return "a Python pickle";
   if (start.starts_with("\x89HDF")) return "an HDF5 file";
   if (start.starts_with("\x1f\x8b")) return "a gzip archive";
@@ -63,13 +63,15 @@ Found recognise_file(const std::string& path) {
   if (io::NpzFile::recognises(source)) return {Format::marian_npz, path};
   if (io::MarianBinary::recognises(source)) return {Format::marian_binary, path};
   if (is_ctranslate2(source)) return {Format::ctranslate2, io::folder_of(path)};
+  if (io::GgufFile::recognises(source)) return {Format::gguf, path};
   if (is_safetensors(source) || start.starts_with('{')) {
     return safetensors_folder(io::folder_of(path));
   }
   HEDDLE_CHECK(!is_marian_config(path), "model: ", path, ": found a list of models");
-  detail::throw_error(str("model: ", path, ": found ", known_stranger(start), " (", source.size(),
-                          " bytes); expected a model: Marian's .bin or .npz, CTranslate2's "
-                          "model.bin, or a directory with config.json and model.safetensors"));
+  detail::throw_error(
+      str("model: ", path, ": found ", known_stranger(start), " (", source.size(),
+          " bytes); expected a model: Marian's .bin or .npz, CTranslate2's "
+          "model.bin, a GGUF file, or a directory with config.json and model.safetensors"));
 }
 
 Found recognise_folder(const std::string& path) {
@@ -145,9 +147,11 @@ std::string_view name_of(Format format) {
     case Format::ctranslate2:
       return "CTranslate2";
     case Format::huggingface:
-      return "Hugging Face MarianMT";
+      return "Hugging Face";
     case Format::heddle:
       return "Heddle";
+    case Format::gguf:
+      return "GGUF";
   }
   return "unknown";
 }
@@ -168,6 +172,9 @@ ModelFiles load_model(const std::string& path) {
     case Format::huggingface:
     case Format::heddle:
       model = load_safetensors_folder(found.path);
+      break;
+    case Format::gguf:
+      model = load_gguf(found.path);
       break;
   }
   model.config.check();

@@ -1,8 +1,9 @@
 // Reads models of any known format into canonical names, and writes them.
 //
 // Read: Marian (.bin of float32 and intgemm8, .npz) with the config*.yml and vocabularies beside
-// it, CTranslate2 (model.bin), Hugging Face MarianMT (config.json, model.safetensors) and our own
-// directory, which has the same files. What a path holds is told from its content, not its name.
+// it, CTranslate2 (model.bin), Hugging Face's MarianMT and language models (config.json,
+// model.safetensors), our own directory, which has the same files, and language models in GGUF
+// files. What a path holds is told from its content, not its name.
 #pragma once
 
 #include <string>
@@ -18,7 +19,8 @@ namespace heddle::model {
 /// what was found and what was expected.
 ModelFiles load_model(const std::string& path);
 
-/// Writes our directory: config.json, model.safetensors and copies of vocabularies and shortlist.
+/// Writes our directory: config.json, model.safetensors and copies of vocabularies and shortlist;
+/// of a language model that of its family, which Hugging Face reads, with copies of its companions.
 /// load_model gives back the same model to the bit. Each file is replaced as a whole; config.json
 /// comes last, so that an interrupted save is not taken for a model.
 void save_model(const ModelFiles& model, const std::string& directory,
@@ -44,7 +46,7 @@ void save_marian(const ModelFiles& model, const std::string& directory);
 /// stays i8.
 ModelFiles quantised(ModelFiles model, DType type);
 
-enum class Format { marian_binary, marian_npz, ctranslate2, huggingface, heddle };
+enum class Format { marian_binary, marian_npz, ctranslate2, huggingface, heddle, gguf };
 
 /// "Marian binary", "CTranslate2", …
 std::string_view name_of(Format format);

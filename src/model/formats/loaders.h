@@ -17,4 +17,7 @@ ModelFiles load_ctranslate2(const std::string& directory);
 /// A directory with config.json and model.safetensors (or its shards): ours or Hugging Face's.
 ModelFiles load_safetensors_folder(const std::string& directory);
 
+/// A language model in a GGUF file, or all parts of one that is split.
+ModelFiles load_gguf(const std::string& path);
+
 }  // namespace heddle::model

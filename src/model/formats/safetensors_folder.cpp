@@ -1,4 +1,5 @@
-// Directories with config.json and model.safetensors: ours, and Hugging Face's MarianMT.
+// Directories with config.json and model.safetensors: ours, and Hugging Face's MarianMT and
+// language models.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -12,6 +13,8 @@
 #include "heddle/io/quoted.h"
 #include "heddle/io/safetensors.h"
 #include "heddle/io/source.h"
+#include "heddle/model/config_language.h"
+#include "heddle/model/formats/convert.h"
 #include "heddle/model/formats/loaders.h"
 
 namespace heddle::model {
@@ -24,6 +27,7 @@ constexpr std::string_view kShared = "model.shared.weight";
 constexpr std::string_view kEncoderTable = "model.encoder.embed_tokens.weight";
 constexpr std::string_view kDecoderTable = "model.decoder.embed_tokens.weight";
 constexpr std::string_view kOutput = "lm_head.weight";
+constexpr std::string_view kLanguageTable = "model.embed_tokens.weight";
 
 class Loader {
  public:
@@ -40,7 +44,12 @@ class Loader {
     drop_what_is_computed();
     merge_tied();
     while (!entries_.empty()) take(entries_.begin()->first);
-    find_vocabularies();
+    if (model_.config.is_language_model()) {
+      complete_norms();
+      find_companions();
+    } else {
+      find_vocabularies();
+    }
     return std::move(model_);
   }
 
@@ -67,8 +76,11 @@ class Loader {
                             ")"));
   }
 
-  /// Hugging Face stores the sinusoids in some versions; they are computed here.
+  /// Hugging Face stores sinusoids and rotary frequencies in some versions; they are computed here.
   void drop_what_is_computed() {
+    std::erase_if(entries_, [](const auto& each) {
+      return each.first.ends_with(".self_attn.rotary_emb.inv_freq");
+    });
     if (model_.config.positions == Positions::learned) return;
     entries_.erase("model.encoder.embed_positions.weight");
     entries_.erase("model.decoder.embed_positions.weight");
@@ -77,6 +89,10 @@ class Loader {
   /// Of tied matrices one is kept under the canonical name; copies must be equal.
   void merge_tied() {
     const Ties ties = model_.config.ties;
+    if (model_.config.is_language_model()) {
+      if (ties == Ties::target_output) merge(kLanguageTable, {kOutput});
+      return;
+    }
     if (ties == Ties::all) merge(kShared, {kEncoderTable, kDecoderTable, kOutput});
     if (ties == Ties::source_target) merge(kShared, {kEncoderTable, kDecoderTable});
     if (ties == Ties::target_output) merge(kDecoderTable, {kOutput});
@@ -167,6 +183,25 @@ class Loader {
       HEDDLE_CHECK(std::isfinite(value) && value > 0, "model: ", directory_, ": ", entry.name,
                    ": found ", value, "; expected finite numbers above 0 (offset ",
                    entry.offset + 4 * static_cast<uint64_t>(i), ")");
+    }
+  }
+
+  /// Gemma's norms multiply by 1 more than the file has.
+  void complete_norms() {
+    if (!stores_norms_less_one(model_.config)) return;
+    for (const ParameterShape& each : parameters_of(model_.config)) {
+      if (!each.name.ends_with("norm.weight")) continue;
+      if (Parameter* norm = model_.parameters.find(each.name)) {
+        norm->values = shifted(norm->values, 1);
+      }
+    }
+  }
+
+  void find_companions() {
+    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                             "tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json",
+                             "chat_template.jinja", "generation_config.json"}) {
+      if (io::exists(path(name))) model_.companions.push_back(path(name));
     }
   }
 

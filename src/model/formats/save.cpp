@@ -10,6 +10,8 @@
 #include "heddle/io/quoted.h"
 #include "heddle/io/safetensors.h"
 #include "heddle/io/source.h"
+#include "heddle/model/config_language.h"
+#include "heddle/model/formats/convert.h"
 #include "heddle/model/formats/formats.h"
 #include "heddle/model/formats/save.h"
 
@@ -28,10 +30,12 @@ std::string stem_of(const std::string& name) {
   return name.substr(0, name.size() - 6);
 }
 
-std::map<std::string, Tensor> tensors_of(const Parameters& parameters) {
+std::map<std::string, Tensor> tensors_of(const ModelFiles& model) {
   std::map<std::string, Tensor> tensors;
-  for (const auto& [name, parameter] : parameters) {
-    tensors.emplace(name, parameter.values);
+  const bool less_one = stores_norms_less_one(model.config);
+  for (const auto& [name, parameter] : model.parameters) {
+    const bool norm = less_one && name.ends_with("norm.weight");
+    tensors.emplace(name, norm ? shifted(parameter.values, -1) : parameter.values);
     if (parameter.scales.defined()) {
       tensors.emplace(stem_of(name) + "weight_scale", parameter.scales);
     }
@@ -106,8 +110,13 @@ void save_model(const ModelFiles& model, const std::string& directory, io::FileO
   check_parameters(model.config, model.parameters);
   io::make_folder(directory);
   const auto path = [&](const char* name) { return io::join_path(directory, name); };
-  io::write_safetensors(path("model.safetensors"), tensors_of(model.parameters),
-                        {{"format", "heddle"}}, files);
+  const io::Value config = to_json(model.config);  // before anything is written: it may refuse
+  // Transformers reads files alone that call themselves PyTorch's.
+  const std::string format = model.config.is_language_model() ? "pt" : "heddle";
+  io::write_safetensors(path("model.safetensors"), tensors_of(model), {{"format", format}}, files);
+  for (const std::string& each : model.companions) {
+    io::copy_file(each, io::join_path(directory, io::file_name(each)), files);
+  }
   save_vocabularies(model, directory, files);
   const bool one_list = model.source_pieces == model.target_pieces;
   if (!model.source_pieces.empty()) {
@@ -117,7 +126,7 @@ void save_model(const ModelFiles& model, const std::string& directory, io::FileO
     save_pieces(model.target_pieces, directory, "target_vocab", files);
   }
   if (!model.shortlist.empty()) io::copy_file(model.shortlist, path("shortlist.bin"), files);
-  io::write_file(path("config.json"), io::to_json(to_json(model.config), 2) + "\n", files);
+  io::write_file(path("config.json"), io::to_json(config, 2) + "\n", files);
 }
 
 }  // namespace heddle::model
