@@ -103,8 +103,10 @@ Generator::Generator(const model::Transformer& transformer, const text::BpeToken
       tokenizer_(tokenizer),
       settings_(settings),
       ends_(all_ends(transformer.config(), settings.ends)),
+      threads_(settings.threads),
       engine_(transformer, {.rows = settings.rows,
                             .target_tokens = settings.tokens,
+                            .threads = &threads_,
                             .instructions = settings.instructions}) {
   HEDDLE_CHECK(tokenizer.size() <= transformer.config().target_vocabulary,
                "generate: the tokenizer has ", tokenizer.size(), " tokens, the model ",

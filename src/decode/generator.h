@@ -7,7 +7,7 @@
 // A request admitted reads all but the last token of its prompt (ModelEngine::prefill); every token
 // chosen then comes of a step. Steps need the best token (fused with the projection, no logits
 // stored), the k best, or all logits; rows with the same need step together. What is written does
-// not depend on the company, to the bit. For one thread.
+// not depend on the company, to the bit.
 #pragma once
 
 #include <cstdint>
@@ -68,6 +68,7 @@ struct GeneratorSettings {
   int64_t tokens = 4096;            ///< of all rows together: prompts and what may be written
   int64_t prefill_tokens = 256;     ///< of prompts, read at once
   std::vector<int32_t> ends{};      ///< beside the config's
+  int threads = 1;                  ///< share large products and change no bit; 0: one a processor
   std::string_view instructions{};  ///< set of the kernels by name; empty: the widest there is
 };
 
@@ -91,6 +92,7 @@ class Generator {
 
   const std::vector<int32_t>& ends() const { return ends_; }  ///< rising
   const GenerationStatistics& statistics() const { return statistics_; }
+  void go_on_from(const GenerationStatistics& before) { statistics_ = before; }  ///< counts on
   int64_t state_bytes() const { return engine_.state_bytes(); }
 
  private:
@@ -108,6 +110,7 @@ class Generator {
   const text::BpeTokenizer& tokenizer_;
   GeneratorSettings settings_;
   std::vector<int32_t> ends_;
+  ThreadPool threads_;
   ModelEngine engine_;
   GenerationStatistics statistics_;
   std::vector<float> logits_;  // [R, V]

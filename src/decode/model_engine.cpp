@@ -52,7 +52,9 @@ ModelEngine::ModelEngine(const model::Transformer& transformer, const EngineSett
           transformer,
           {.rows = settings.rows,
            .source_tokens = transformer.config().is_language_model() ? 0 : settings.source_tokens,
-           .target_tokens = settings.target_tokens}) {}
+           .target_tokens = settings.target_tokens}) {
+  workspace_.share_with(settings.threads);
+}
 
 int64_t ModelEngine::vocabulary() const { return transformer_.config().target_vocabulary; }
 int32_t ModelEngine::start() const { return transformer_.config().decoder_start; }

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "heddle/base/threads.h"
 #include "heddle/decode/engine.h"
 #include "heddle/decode/profile.h"
 #include "heddle/model/decoder_state.h"
@@ -23,6 +24,7 @@ struct EngineSettings {
   int64_t target_tokens = 16384;    ///< self-attention decoders only: every row reserves its limit
   bool allow_unknown = false;       ///< the unknown token may be written
   bool fused = true;                ///< off: all logits are stored before the choice (for ablation)
+  ThreadPool* threads = nullptr;    ///< share large products; null: one thread
   std::string_view instructions{};  ///< set of the kernels by name; empty: the widest there is
 };
 

@@ -101,6 +101,27 @@ TEST(Generator, CompanyChangesNoBit) {
   }
 }
 
+TEST(Generator, ThreadsChangeNoBit) {
+  const text::BpeTokenizer tokenizer = test::small_tokenizer();
+  const model::ModelFiles files = test::wide_language_model();
+  for (const auto precision :
+       {model::Precision::f32, model::Precision::bf16, model::Precision::int8}) {
+    const Transformer model(files, precision);
+    std::vector<std::vector<Generated>> found;
+    for (const int threads : {1, 2, 3}) {
+      Generator generator(model, tokenizer, {.rows = 5, .tokens = 300, .threads = threads});
+      found.push_back(generator.generate(
+          requests_of({.max_new_tokens = 6, .min_new_tokens = 6, .log_probabilities = true})));
+    }
+    for (size_t i = 0; i < kPrompts.size(); ++i) {
+      for (const size_t t : {1, 2}) {
+        EXPECT_EQ(found[0][i].tokens, found[t][i].tokens);
+        EXPECT_EQ(found[0][i].log_probabilities, found[t][i].log_probabilities);
+      }
+    }
+  }
+}
+
 TEST(Generator, SeedsRepeatAndDiffer) {
   const text::BpeTokenizer tokenizer = test::small_tokenizer();
   const Transformer model = small_model("qwen3");

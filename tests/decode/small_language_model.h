@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "heddle/model/training.h"
 #include "heddle/text/bpe_tokenizer.h"
 #include "tests/model/language_models.h"
 
@@ -47,6 +48,16 @@ inline std::string small_tokenizer_json() {
 inline std::string small_tokenizer_config() {
   return R"({"bos_token": "<s>", "eos_token": "</s>", "tokenizer_class": "PreTrainedTokenizerFast",
   "chat_template": "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"})";
+}
+
+/// Wide enough for threads to share its products, with more tokens than one block of logits.
+inline model::ModelFiles wide_language_model() {
+  model::TransformerConfig config = model::load_model(model::language_folder("llama")).config;
+  config.width = 512;
+  config.head_width = 128;
+  config.decoder.ffn_width = 1100;
+  config.source_vocabulary = config.target_vocabulary = 17'000;
+  return model::random_model(config, 7);
 }
 
 inline text::BpeTokenizer small_tokenizer() {
