@@ -9,6 +9,7 @@ void add_mask_command(const Command& parent);
 void add_demo_command(const Command& parent);
 void add_bench_command(const Command& parent);
 void add_translate_command(const Command& parent);
+void add_generate_command(const Command& parent);
 void add_convert_command(const Command& parent);
 void add_quantize_command(const Command& parent);
 void add_inspect_command(const Command& parent);

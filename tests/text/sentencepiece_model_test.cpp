@@ -60,7 +60,8 @@ TEST(SentencePieceModel, Sp01TruncatedAnywhere) {
 TEST(SentencePieceModel, Sp01WireFormat) {
   const std::string bytes = small_model().bytes();
   expect_model_refused(bytes + varint(1 << 3 | 2) + varint(1000), "found a length of 1000");
-  expect_model_refused(bytes + varint(1 << 3 | 2) + varint(~uint64_t{0}), "found a length of 18446744");
+  expect_model_refused(bytes + varint(1 << 3 | 2) + varint(~uint64_t{0}),
+                       "found a length of 18446744");
   expect_model_refused(bytes + varint(9 << 3 | 3), "found wire type 3");
   expect_model_refused(bytes + varint(9 << 3 | 4), "found wire type 4");
   expect_model_refused(bytes + varint(9 << 3 | 6), "found wire type 6");
@@ -85,14 +86,17 @@ TEST(SentencePieceModel, Sp02EmptyAndDuplicatePieces) {
 }
 
 TEST(SentencePieceModel, Sp03UnknownPieces) {
-  expect_model_refused(changed([](TestModel& m) { m.pieces[0].type = 1; }), "found 0 pieces of the type");
-  expect_model_refused(changed([](TestModel& m) { m.pieces[1].type = 2; }), "found 2 pieces of the type");
+  expect_model_refused(changed([](TestModel& m) { m.pieces[0].type = 1; }),
+                       "found 0 pieces of the type");
+  expect_model_refused(changed([](TestModel& m) { m.pieces[1].type = 2; }),
+                       "found 2 pieces of the type");
 }
 
 TEST(SentencePieceModel, Sp04LongPieces) {
   for (const size_t bytes : {size_t{4097}, size_t{100} << 10, size_t{500} << 10, size_t{4} << 20}) {
-    expect_model_refused(changed([&](TestModel& m) { m.pieces.push_back({std::string(bytes, 'x')}); }),
-                   "expected at most 4096");
+    expect_model_refused(
+        changed([&](TestModel& m) { m.pieces.push_back({std::string(bytes, 'x')}); }),
+        "expected at most 4096");
   }
   expect_works(changed([](TestModel& m) { m.pieces.push_back({std::string(4096, 'x'), -90}); }));
   expect_works(changed([](TestModel& m) { m.pieces.push_back({std::string(4096, 'x'), 0, 4}); }));
@@ -115,16 +119,16 @@ TEST(SentencePieceModel, Sp05BytePieces) {
     expect_model_refused(with(256, bad), "expected <0x00> to <0xFF>");
   }
   expect_model_refused(changed([](TestModel& m) {
-                   m.pieces.push_back({"<0x00>", 0, 6});
-                 }),
-                 "without byte_fallback");
+                         m.pieces.push_back({"<0x00>", 0, 6});
+                       }),
+                       "without byte_fallback");
 }
 
 TEST(SentencePieceModel, Sp06ScoresAndTypes) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   for (const float score : {std::nanf(""), kInfinity, -kInfinity}) {
     expect_model_refused(changed([&](TestModel& m) { m.pieces[5].score = score; }),
-                   "piece 5: found the score");
+                         "piece 5: found the score");
   }
   for (const int type : {0, 7, 100}) {
     expect_model_refused(changed([&](TestModel& m) { m.pieces[5].type = type; }), "found type");
@@ -159,7 +163,8 @@ TEST(SentencePieceModel, Sp09TenMillionPiecesAreRefusedBeforeTheyAreStored) {
 
 TEST(SentencePieceModel, Sp10PiecesThatAreNotUtf8) {
   for (const char* bad : {"\xFF", "a\xC0\xAF", "\xED\xA0\x80", "\xE2\x96"}) {
-    expect_model_refused(changed([&](TestModel& m) { m.pieces.push_back({bad}); }), "expected UTF-8");
+    expect_model_refused(changed([&](TestModel& m) { m.pieces.push_back({bad}); }),
+                         "expected UTF-8");
   }
 }
 
@@ -184,7 +189,7 @@ TEST(SentencePieceModel, SpA1PieceOfANul) {
     m.pieces.push_back({nul, -50});
   }));
   expect_model_refused(changed([&](TestModel& m) { m.pieces.push_back({"a" + nul + "b"}); }),
-                 "a NUL inside");
+                       "a NUL inside");
 }
 
 TEST(SentencePieceModel, SpA2AnyKindAndNoTrainer) {
