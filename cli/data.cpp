@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "cli/commands.h"
 #include "cli/format.h"
@@ -41,6 +42,7 @@ data::OnBadLine on_bad_line(const std::string& name) {
 bool uses_color(const std::string& name) {
   HEDDLE_CHECK(name == "auto" || name == "always" || name == "never", "color: found ",
                io::quoted(name), "; expected auto, always or never");
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): no thread of this program sets variables
   const char* none = std::getenv("NO_COLOR");
   const bool wanted = none == nullptr || *none == '\0';
   return name == "always" || (name == "auto" && wanted && ::isatty(STDOUT_FILENO) != 0);

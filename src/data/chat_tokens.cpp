@@ -158,18 +158,24 @@ std::vector<Segment> ChatTokens::segments_of(const Conversation& conversation) c
   return segments;
 }
 
+TrainOn ChatTokens::trained_on(const Conversation& conversation) const {
+  if (options_.train_on != TrainOn::automatic) return options_.train_on;
+  switch (conversation.format) {
+    case DatasetFormat::text:
+      return TrainOn::all;
+    case DatasetFormat::alpaca:
+    case DatasetFormat::prompt_completion:
+      return TrainOn::completion;
+    default:
+      return TrainOn::assistant;
+  }
+}
+
 std::vector<uint8_t> ChatTokens::learned_turns(const Conversation& conversation) const {
   const std::vector<Turn>& turns = conversation.turns;
-  TrainOn which = options_.train_on;
-  if (which == TrainOn::automatic) {
-    const DatasetFormat format = conversation.format;
-    which = format == DatasetFormat::text ? TrainOn::all
-            : format == DatasetFormat::alpaca || format == DatasetFormat::prompt_completion
-                ? TrainOn::completion
-                : TrainOn::assistant;
-  }
-  std::vector<uint8_t> learned(turns.size(), which == TrainOn::all ? 1 : 0);
-  if (which == TrainOn::all) return learned;
+  const TrainOn which = trained_on(conversation);
+  if (which == TrainOn::all) return std::vector<uint8_t>(turns.size(), 1);
+  std::vector<uint8_t> learned(turns.size(), 0);
   const size_t first = which == TrainOn::completion ? conversation.prompt_turns : 0;
   for (size_t i = turns.size(); i > first; --i) {
     if (turns[i - 1].role != Role::assistant) continue;
@@ -189,7 +195,7 @@ TokenOutcome ChatTokens::encode(const Conversation& conversation, std::string_vi
     detail::throw_error(str(where, ": ", error.what()));
   }
   const std::vector<uint8_t> turns = learned_turns(conversation);
-  const bool everything = std::all_of(turns.begin(), turns.end(), [](uint8_t on) { return on; });
+  const bool everything = trained_on(conversation) == TrainOn::all;
   const auto last = std::find(turns.rbegin(), turns.rend(), 1);
   const auto last_turn = static_cast<int32_t>(turns.rend() - last) - 1;
   const auto learns = [&](const Segment& segment) {
@@ -199,7 +205,7 @@ TokenOutcome ChatTokens::encode(const Conversation& conversation, std::string_vi
       case TrainOnEos::turn:
         return turn;
       case TrainOnEos::last:
-        return segment.turn == last_turn;
+        return turn && segment.turn == last_turn;
       case TrainOnEos::none:
         return false;
       case TrainOnEos::all:

@@ -86,6 +86,7 @@ class ChatTokens {
 
  private:
   std::vector<Segment> segments_of(const Conversation& conversation) const;
+  TrainOn trained_on(const Conversation& conversation) const;
   std::vector<uint8_t> learned_turns(const Conversation& conversation) const;
   TokenOutcome fit(TokenExample& example, const std::string& where) const;
 

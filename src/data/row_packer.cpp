@@ -48,8 +48,10 @@ double RowPacker::progress() const {
   const double within =
       rows_.empty() ? 0.0
                     : static_cast<double>(position_.batch) / static_cast<double>(rows_.size());
-  return std::min(
-      1.0, (static_cast<double>(position_.window) + within) / static_cast<double>(windows()));
+  const auto size = static_cast<double>(options_.window),
+             all = static_cast<double>(examples_.size()),
+             begin = static_cast<double>(position_.window) * size;
+  return (begin + within * std::min(size, all - begin)) / all;
 }
 
 uint64_t RowPacker::rows_in_epoch(uint64_t epoch) const {

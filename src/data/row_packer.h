@@ -51,7 +51,7 @@ class RowPacker {
 
   PackerPosition position() const { return position_; }
 
-  /// Share of the epoch that was given, in [0, 1).
+  /// Share of the epoch that was given, in [0, 1].
   double progress() const;
 
   /// Rows of an epoch: what a schedule of learning rates counts by. Packs all of its windows.

@@ -96,6 +96,14 @@ TEST(ChatTokens, TrainOn) {
   EXPECT_EQ(encoded(kTwoRounds, {.train_on = TrainOn::all}), all + "}");
 }
 
+TEST(ChatTokens, MarkupIsLearnedWithEverythingAlone) {
+  const Conversation answer = chat({{Role::assistant, "b"}}, 0);
+  EXPECT_EQ(encoded(answer), "<|im_start|>assistant\n{b<|im_end|>}\n");
+  EXPECT_EQ(encoded(answer, {.train_on = TrainOn::all}), "<|im_start|>{assistant\nb<|im_end|>\n}");
+  EXPECT_EQ(encoded(answer, {.train_on = TrainOn::all, .train_on_eos = TrainOnEos::none}),
+            "<|im_start|>{assistant\nb}<|im_end|>{\n}");
+}
+
 TEST(ChatTokens, CompletionIsWhatTheDataCallsSo) {
   Conversation two = chat({{Role::user, "a"},
                            {Role::assistant, "b"},

@@ -167,6 +167,20 @@ TEST(RowPacker, ResumesAtTheEndOfAnEpoch) {
   EXPECT_EQ(resumed.position(), (PackerPosition{1, 0, 1}));
 }
 
+TEST(RowPacker, ProgressRises) {
+  const Examples sample(document_lengths(100, 40, 4));
+  RowPacker packer(sample.view(), {.packing_length = 64, .window = 30});
+  double before = 0;
+  EXPECT_EQ(packer.progress(), 0);
+  for (PackedRow row; packer.next(row);) {
+    EXPECT_GE(packer.progress(), before);
+    EXPECT_LE(packer.progress(), 1);
+    before = packer.progress();
+  }
+  EXPECT_GT(before, 0.9);
+  EXPECT_EQ(packer.progress(), 0);
+}
+
 TEST(RowPacker, SeedAndEpochDecideTheOrder) {
   const Examples sample(document_lengths(300, 40, 3));
   const auto first = [&](uint64_t seed, uint64_t epoch) {
