@@ -18,6 +18,7 @@ void add_serve_command(const Command& parent);
 void add_vocab_command(const Command& parent);
 void add_train_command(const Command& parent);
 void add_plot_command(const Command& parent);
+void add_data_command(const Command& parent);
 
 /// Everything that reads a model; nothing in a build of masks and attention alone.
 void add_model_commands(const Command& parent);

@@ -12,6 +12,7 @@ void add_model_commands(const Command& parent) {
   add_serve_command(parent);
   add_evaluate_command(parent);
   add_vocab_command(parent);
+  add_data_command(parent);
   add_train_command(parent);
   add_plot_command(parent);
 }
