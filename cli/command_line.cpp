@@ -79,6 +79,13 @@ void Command::option(const std::string& name, double& value, const std::string& 
       ->type_name("X");
 }
 
+void Command::option(const std::string& name, std::optional<double>& value,
+                     const std::string& help) const {
+  app_->add_option_function<std::string>(
+          name, [name, &value](const std::string& text) { value = real_number(name, text); }, help)
+      ->type_name("X");
+}
+
 void Command::option(const std::string& name, std::string& value, const std::string& help,
                      const std::string& type) const {
   app_->add_option(name, value, help)->capture_default_str()->type_name(type);

@@ -34,6 +34,7 @@ class Command {
               const std::string& help) const;
 
   void option(const std::string& name, double& value, const std::string& help) const;
+  void option(const std::string& name, std::optional<double>& value, const std::string& help) const;
 
   /// `type` is what the help calls the value: FILE, LIST, …
   void option(const std::string& name, std::string& value, const std::string& help,

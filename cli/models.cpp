@@ -8,9 +8,11 @@ void add_model_commands(const Command& parent) {
   add_quantize_command(parent);
   add_inspect_command(parent);
   add_translate_command(parent);
+  add_generate_command(parent);
   add_serve_command(parent);
   add_evaluate_command(parent);
   add_vocab_command(parent);
+  add_data_command(parent);
   add_train_command(parent);
   add_plot_command(parent);
 }

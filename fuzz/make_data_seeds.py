@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the hand-made seeds of fuzz/corpus/corpus_pairs/ and fuzz/corpus/token_cache/."""
+"""Writes the hand-made seeds of fuzz/corpus/conversations/, corpus_pairs/ and token_cache/."""
 import gzip
 import pathlib
 import struct
@@ -9,6 +9,20 @@ TSV = b"one\teins\t1\ntwo three\tzwei drei\t0.5\n\t\t1\n" + b"x" * 70 + b"\ty\t2
 JSONL = (b'{"translation": {"en": "one"}, "target": "eins", "weight": 2}\n'
          b'{"target": "\\u00e4", "translation": {"en": ""}, "weight": 0}\n{"target": 1}\n')
 ZSTD = bytes.fromhex("28b52ffd0409") + b"\x00\x00"  # cut short
+
+
+CHATS = {
+    "messages": b'{"messages": [{"role": "system", "content": "c"}, {"role": "user", "content": "ab"},'
+                b' {"role": "assistant", "content": "abc\\u0000 a"}]}\n',
+    "sharegpt": b'{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}\n',
+    "alpaca": b'{"instruction": "a", "input": "b", "output": "c", "history": [["a", "b"]]}\n',
+    "prompt_completion": b'{"prompt": "ab", "completion": "abc"}\n\n'
+                         b'{"prompt": [{"role": "user", "content": "a"}],'
+                         b' "completion": [{"role": "assistant", "content": "b"}]}\n',
+    "text": b'{"text": "abc abc \xff"}\n',
+}
+BAD_CHATS = (b'{"messages": [{"role": "tool", "content": "a"}]}\n{"messages": 3}\n{bad\n\n'
+             b'{"messages": [{"role": "user", "content": [{"type": "image"}]}]}\n')
 
 
 def cache(tokens, offsets, weights=()):
@@ -21,6 +35,12 @@ def cache(tokens, offsets, weights=()):
 
 
 def seeds():
+    for i, (name, line) in enumerate(CHATS.items(), 1):
+        yield f"conversations/{name}", bytes([i]) + line
+        yield f"conversations/{name}_found", bytes([0]) + line * 3
+    yield "conversations/bad", bytes([127]) + CHATS["messages"] + BAD_CHATS
+    yield "conversations/bad_skipped", bytes([132]) + CHATS["messages"] + BAD_CHATS + CHATS["messages"]
+    yield "conversations/long_skipped", bytes([132]) + b"x" * 5000 + b"\n" + CHATS["text"]
     yield "corpus_pairs/tsv", b"\0" + TSV
     yield "corpus_pairs/jsonl", b"\1" + JSONL
     yield "corpus_pairs/two_files", b"\2one\ntwo\neins\nzwo"

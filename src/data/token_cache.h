@@ -1,13 +1,6 @@
 // Tokenised pairs in a file of their own, made once and mapped into memory: a run starts at once,
 // and text of any size is trained on with little memory.
 //
-//   head      "HEDDLTOK", key u64
-//   tokens    i32 [tokens], zeros to a multiple of 8 bytes
-//   offsets   u64 [2 pairs + 1]
-//   weights   f32 [pairs], where there are any
-//   counts    u64 [kCounts]
-//   foot      pairs, tokens, weighted, hash of all before it (XXH64), "HEDDLEND"; u64 each
-//
 // The key, which is also in the file's name, is a hash of all that the content depends on: the
 // bytes of texts and vocabularies, columns, limits, the version of this format. Whatever does not
 // fit is made anew.
@@ -19,6 +12,7 @@
 
 #include "heddle/base/threads.h"
 #include "heddle/data/corpus.h"
+#include "heddle/data/token_file.h"
 #include "heddle/data/token_pairs.h"
 #include "heddle/text/tokenizer.h"
 
@@ -50,18 +44,12 @@ class TokenCache {
  public:
   /// Maps a file and checks every byte of it; throws when it is damaged or has another key.
   TokenCache(const std::string& path, uint64_t key);
-  TokenCache(TokenCache&& other) noexcept;
-  TokenCache& operator=(TokenCache&& other) noexcept;
-  ~TokenCache();
 
   const TokenPairs& pairs() const { return pairs_; }
   const CorpusCounts& counts() const { return counts_; }
 
  private:
-  void read(const std::string& path, uint64_t key);
-
-  void* mapped_ = nullptr;
-  size_t bytes_ = 0;
+  TokenFile file_;
   TokenPairs pairs_;
   CorpusCounts counts_;
 };

@@ -1,13 +1,12 @@
 // How a token cache is made: blocks of pairs are tokenised by all threads and written in order.
 #include <algorithm>
-#include <memory>
+#include <array>
 #include <utility>
 
 #include "heddle/base/error.h"
+#include "heddle/data/corpus_counts.h"
 #include "heddle/data/token_cache.h"
-#include "heddle/data/token_file.h"
 #include "heddle/io/atomic_file.h"
-#include "heddle/io/hash64.h"
 #include "heddle/io/paths.h"
 
 namespace heddle::data {
@@ -24,59 +23,11 @@ struct TokenisedPair {
   float weight = 1;
 };
 
-class Writer {
- public:
-  Writer(const std::string& path, uint64_t key) : file_(path) {
-    put(std::as_bytes(std::span(kTokenFileHead)));
-    number(key);
-    offsets_.push_back(0);
-  }
-
-  void add(const TokenisedPair& pair) {
-    for (const auto* ids : {&pair.source_ids, &pair.target_ids}) {
-      put(std::as_bytes(std::span(*ids)));
-      tokens_ += ids->size();
-      offsets_.push_back(tokens_);
-    }
-    weights_.push_back(pair.weight);
-    weighted_ = weighted_ || pair.weight != 1.0F;
-  }
-
-  void finish(CorpusCounts counts) {
-    align();
-    put(std::as_bytes(std::span(offsets_)));
-    if (weighted_) {
-      put(std::as_bytes(std::span(weights_)));
-      align();
-    }
-    for (const uint64_t* field : fields_of(counts)) number(*field);
-    number(offsets_.size() / 2);
-    number(tokens_);
-    number(weighted_ ? 1 : 0);
-    const uint64_t hash = hash_.value();
-    number(hash);
-    put(std::as_bytes(std::span(kTokenFileEnd)));
-    file_.commit();
-  }
-
- private:
-  void put(std::span<const std::byte> bytes) {
-    hash_.add(bytes);
-    file_.write(bytes);
-  }
-  void number(uint64_t value) { put(std::as_bytes(std::span(&value, 1))); }
-  void align() {
-    constexpr std::string_view kZeros("\0\0\0\0\0\0\0", 7);
-    put(std::as_bytes(std::span(kZeros.substr(0, (8 - file_.size() % 8) % 8))));
-  }
-
-  io::AtomicFile file_;
-  io::Hash64 hash_;
-  std::vector<uint64_t> offsets_;
-  std::vector<float> weights_;
-  uint64_t tokens_ = 0;
-  bool weighted_ = false;
-};
+void add_pair(const TokenisedPair& pair, TokenFileWriter& writer) {
+  writer.add_list(pair.source_ids);
+  writer.add_list(pair.target_ids);
+  writer.add_weight(pair.weight);
+}
 
 class Builder {
  public:
@@ -84,7 +35,7 @@ class Builder {
       : options_(options), tokenizers_(tokenizers), threads_(threads), block_(kBlock) {}
 
   /// Adds the counts of one set of files to `total`.
-  void add(const CorpusFiles& files, const std::vector<FileState>& states, Writer& writer,
+  void add(const CorpusFiles& files, const std::vector<FileState>& states, TokenFileWriter& writer,
            CorpusCounts& total) {
     CorpusReader reader = open_corpus(files, options_.longest_line, states);
     uint64_t too_many = 0, empty = 0;
@@ -99,7 +50,7 @@ class Builder {
         } else if (!fits(pair)) {
           ++too_many;
         } else {
-          writer.add(pair);
+          add_pair(pair, writer);
         }
       }
     }
@@ -109,7 +60,7 @@ class Builder {
     counts.kept -= too_many + empty;
     if (total.suspicious > 0) counts.suspicious_line = 0;  // the first file's stays
     const auto from = fields_of(counts), to = fields_of(total);
-    for (size_t i = 0; i < kCounts; ++i) *to[i] += *from[i];
+    for (size_t i = 0; i < to.size(); ++i) *to[i] += *from[i];
   }
 
  private:
@@ -154,32 +105,11 @@ class Builder {
   std::vector<TokenisedPair> block_;
 };
 
-class KeyHash {
- public:
-  void add(uint64_t value) { hash_.add(std::as_bytes(std::span(&value, 1))); }
-  void add(std::string_view text) {
-    add(text.size());
-    hash_.add(text);
-  }
-  void add(const FileState& state) {
-    add(state.size);
-    add(state.hash);
-  }
-  uint64_t value() const { return hash_.value(); }
-
- private:
-  io::Hash64 hash_;
-};
-
-std::string cache_path(const std::string& folder, uint64_t key) {
-  return io::join_path(folder, "tokens-" + io::hex64(key) + ".bin");
-}
-
 }  // namespace
 
 CacheKey cache_key(const CorpusOptions& options) {
   CacheKey key;
-  KeyHash hash;
+  CacheHash hash;
   hash.add(kTokenFileVersion);
   hash.add(static_cast<uint64_t>(options.max_source_tokens));
   hash.add(static_cast<uint64_t>(options.max_target_tokens));
@@ -207,7 +137,7 @@ TokenCache open_token_cache(const CorpusOptions& options, const Tokenizers& toke
                             const std::string& folder, ThreadPool* threads) {
   HEDDLE_CHECK(!options.files.empty(), "data: found no files; expected some to train on");
   const CacheKey key = cache_key(options);
-  const std::string path = cache_path(folder, key.value);
+  const std::string path = token_file_path(folder, key.value);
   if (io::exists(path)) {
     try {
       return TokenCache(path, key.value);
@@ -216,7 +146,7 @@ TokenCache open_token_cache(const CorpusOptions& options, const Tokenizers& toke
     }
   }
   io::make_folder(folder);
-  Writer writer(path, key.value);
+  TokenFileWriter writer(path, key.value, kPairShape);
   Builder builder(options, tokenizers, threads);
   CorpusCounts counts;
   for (size_t i = 0; i < options.files.size(); ++i) {
@@ -225,7 +155,10 @@ TokenCache open_token_cache(const CorpusOptions& options, const Tokenizers& toke
   HEDDLE_CHECK(counts.kept > 0, "data: no pair is left to train on: ", counts.summary(),
                "; expected pairs of at most ", options.max_source_tokens, " and ",
                options.max_target_tokens, " tokens");
-  writer.finish(counts);
+  std::array<uint64_t, kPairShape.counts> numbers{};
+  const auto fields = fields_of(counts);
+  for (size_t i = 0; i < fields.size(); ++i) numbers[i] = *fields[i];
+  writer.finish(numbers);
   return TokenCache(path, key.value);
 }
 

@@ -71,20 +71,20 @@ void repeated_ngrams(std::span<const int32_t> written, int n, std::vector<int32_
   banned.erase(std::unique(begin, banned.end()), banned.end());
 }
 
-size_t draw(std::span<const Choice> choices, double temperature, double top_p, double u) {
+size_t draw(std::span<const Choice> choices, const Sampling& sampling, double u) {
   std::vector<double> weights;
   double sum = 0;
   for (const Choice& choice : choices) {
     if (choice.token < 0) break;
     const double difference = choice.log_probability - choices.front().log_probability;
-    weights.push_back(std::exp(difference / temperature));
+    weights.push_back(std::exp(difference / sampling.temperature));
     sum += weights.back();
   }
   size_t kept = 0;
   double reached = 0;
-  while (kept < weights.size()) {
+  while (kept < weights.size() && weights[kept] >= sampling.min_p) {
     reached += weights[kept++];
-    if (reached >= top_p * sum) break;
+    if (reached >= sampling.top_p * sum) break;
   }
   double place = u * reached;
   for (size_t i = 0; i + 1 < kept; ++i) {
@@ -92,6 +92,50 @@ size_t draw(std::span<const Choice> choices, double temperature, double top_p, d
     if (place < 0) return i;
   }
   return kept == 0 ? 0 : kept - 1;
+}
+
+Choice draw_among(std::span<const float> logits, const Sampling& sampling, double u) {
+  float best = kNever;
+  for (const float logit : logits) best = logit > best ? logit : best;
+  if (best == kNever) return {};
+  // Weights below e^−50 of the best change no sum of doubles that a draw could tell apart.
+  const double lowest = best - 50 * sampling.temperature;
+  std::vector<Choice> choices;
+  double sum = 0;
+  for (size_t token = 0; token < logits.size(); ++token) {
+    if (!(logits[token] >= lowest)) continue;
+    choices.push_back({static_cast<int32_t>(token), logits[token]});
+    sum += std::exp((double{logits[token]} - best) / sampling.temperature);
+  }
+  const auto better = [](const Choice& a, const Choice& b) {
+    return a.log_probability != b.log_probability ? a.log_probability > b.log_probability
+                                                  : a.token < b.token;
+  };
+  const auto top_k = static_cast<size_t>(sampling.top_k);
+  const bool cut = top_k > 0 && top_k < choices.size();
+  const bool whole = !cut && sampling.top_p == 1 && sampling.min_p == 0;
+  // Best first, in parts that double: a draw seldom falls far down.
+  for (size_t part = cut ? top_k : 64;; part *= 2) {
+    const size_t count = std::min(part, choices.size());
+    const auto middle = choices.begin() + static_cast<std::ptrdiff_t>(count);
+    std::nth_element(choices.begin(), middle - 1, choices.end(), better);
+    std::sort(choices.begin(), middle, better);
+    const std::span<const Choice> sorted(choices.data(), count);
+    if (cut || count == choices.size()) return sorted[draw(sorted, sampling, u)];
+    double reached = 0;
+    for (const Choice& choice : sorted) {
+      const double weight =
+          std::exp((double{choice.log_probability} - best) / sampling.temperature);
+      reached += weight;
+      if (whole && reached > u * sum) return choice;
+      if (!whole && (weight < sampling.min_p || reached >= sampling.top_p * sum)) {
+        Sampling nucleus = sampling;  // what is left is all of it
+        nucleus.top_p = 1;
+        const size_t kept = static_cast<size_t>(&choice - sorted.data()) + 1;
+        return sorted[draw(sorted.first(kept), nucleus, u)];
+      }
+    }
+  }
 }
 
 }  // namespace heddle::decode

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "heddle/decode/engine.h"
+#include "heddle/decode/options.h"
 
 namespace heddle::decode {
 
@@ -32,7 +33,12 @@ void penalise(std::span<float> logits, std::span<const int32_t> written, double 
 void repeated_ngrams(std::span<const int32_t> written, int n, std::vector<int32_t>& banned);
 
 /// Index of the choice that the number u in [0, 1) falls on: probabilities exp(log p / temperature)
-/// of `choices` (best first, as best_of leaves them), cut to the best that reach top_p.
-size_t draw(std::span<const Choice> choices, double temperature, double top_p, double u);
+/// of `choices` (best first, as best_of leaves them), cut to the best that reach top_p and to those
+/// of at least min_p times the best one's. top_k has been applied.
+size_t draw(std::span<const Choice> choices, const Sampling& sampling, double u);
+
+/// The same among all logits, with top_k; token −1 when none is above −inf. No more of them are
+/// sorted than u and top_p ask for. `log_probability` is the logit as it is.
+Choice draw_among(std::span<const float> logits, const Sampling& sampling, double u);
 
 }  // namespace heddle::decode

@@ -18,8 +18,11 @@ std::vector<float> bias_of(const model::Transformer& transformer, bool allow_unk
   const auto forbid = [&](int32_t token) {
     if (token >= 0 && token != config.eos) bias[static_cast<size_t>(token)] = kNever;
   };
-  forbid(config.pad);
-  if (!allow_unknown) forbid(config.unk);
+  // Those of a language model may be what ends its turns, or begins its words.
+  if (!config.is_language_model()) {
+    forbid(config.pad);
+    if (!allow_unknown) forbid(config.unk);
+  }
   for (const int32_t token : config.never_written) forbid(token);
   return bias;
 }
@@ -45,9 +48,13 @@ ModelEngine::ModelEngine(const model::Transformer& transformer, const EngineSett
       settings_(settings),
       bias_(bias_of(transformer, settings.allow_unknown)),
       workspace_(settings.instructions),
-      state_(transformer, {.rows = settings.rows,
-                           .source_tokens = settings.source_tokens,
-                           .target_tokens = settings.target_tokens}) {}
+      state_(
+          transformer,
+          {.rows = settings.rows,
+           .source_tokens = transformer.config().is_language_model() ? 0 : settings.source_tokens,
+           .target_tokens = settings.target_tokens}) {
+  workspace_.share_with(settings.threads);
+}
 
 int64_t ModelEngine::vocabulary() const { return transformer_.config().target_vocabulary; }
 int32_t ModelEngine::start() const { return transformer_.config().decoder_start; }
@@ -97,6 +104,14 @@ void ModelEngine::advance(const Step& step) {
   const ops::Workspace::Scope scope(workspace_);
   ops::Rows hidden(std::ssize(step.slots), transformer_.config().width, workspace_);  // [R, D]
   decode(step, hidden);
+}
+
+void ModelEngine::prefill(std::span<const int32_t> tokens, std::span<const int32_t> offsets,
+                          std::span<const int> slots) {
+  const Share share(profile_.encoder);
+  const ops::Workspace::Scope scope(workspace_);
+  ops::Rows hidden(std::ssize(slots), transformer_.config().width, workspace_);  // [S, D]
+  transformer_.prefill(tokens, offsets, state_, slots, hidden, workspace_);
 }
 
 void ModelEngine::best(const Step& step, std::span<int32_t> tokens) {

@@ -1,11 +1,13 @@
-// The engine of one Transformer on the processor: its weights are shared, the decoding state and
-// the scratch memory are its own, so that each worker thread has one.
+// The engine of one Transformer on the processor, an encoder–decoder or a language model: its
+// weights are shared, the decoding state and the scratch memory are its own, so that each worker
+// thread has one.
 #pragma once
 
 #include <memory>
 #include <string_view>
 #include <vector>
 
+#include "heddle/base/threads.h"
 #include "heddle/decode/engine.h"
 #include "heddle/decode/profile.h"
 #include "heddle/model/decoder_state.h"
@@ -22,6 +24,7 @@ struct EngineSettings {
   int64_t target_tokens = 16384;    ///< self-attention decoders only: every row reserves its limit
   bool allow_unknown = false;       ///< the unknown token may be written
   bool fused = true;                ///< off: all logits are stored before the choice (for ablation)
+  ThreadPool* threads = nullptr;    ///< share large products; null: one thread
   std::string_view instructions{};  ///< set of the kernels by name; empty: the widest there is
 };
 
@@ -44,6 +47,13 @@ class ModelEngine : public Engine {
   void encode(std::span<const int32_t> tokens, std::span<const int32_t> offsets,
               std::span<const int> slots) override;
   void advance(const Step& step) override;
+
+  /// Language models: reads tokens [T], those of slots[s] = [offsets[s], offsets[s + 1]), and
+  /// chooses nothing. All but the last token of a prompt: that is the `previous` of its first step.
+  void prefill(std::span<const int32_t> tokens, std::span<const int32_t> offsets,
+               std::span<const int> slots);
+  int64_t length(int slot) const { return state_.length(slot); }  ///< tokens read
+  int64_t state_bytes() const { return state_.bytes(); }
   void best(const Step& step, std::span<int32_t> tokens) override;
   void top(const Step& step, int k, std::span<Choice> choices) override;
   void logits(const Step& step, std::span<float> values) override;

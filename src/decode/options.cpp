@@ -7,6 +7,21 @@
 
 namespace heddle::decode {
 
+void Sampling::check() const {
+  HEDDLE_CHECK(temperature > 0 && std::isfinite(temperature), "options: temperature is ",
+               temperature, "; expected above 0. For the best token leave sampling off");
+  HEDDLE_CHECK(top_k >= 0, "options: top_k is ", top_k, "; expected 1 or more, or 0 for all");
+  HEDDLE_CHECK(top_p > 0 && top_p <= 1, "options: top_p is ", top_p, "; expected above 0, to 1");
+  HEDDLE_CHECK(min_p >= 0 && min_p <= 1, "options: min_p is ", min_p, "; expected 0 … 1");
+}
+
+void Repetition::check() const {
+  HEDDLE_CHECK(penalty > 0 && std::isfinite(penalty), "options: repetition penalty is ", penalty,
+               "; expected above 0, 1 for none");
+  HEDDLE_CHECK(no_repeat_ngram >= 0, "options: no_repeat_ngram is ", no_repeat_ngram,
+               "; expected 0 or more");
+}
+
 void Options::check() const {
   HEDDLE_CHECK(beam >= 1 && beam <= kMaxBeam, "options: beam is ", beam, "; expected 1 … ",
                kMaxBeam);
@@ -28,18 +43,8 @@ void Options::check() const {
                "; expected 1 or more, or 0 for no such limit");
   HEDDLE_CHECK(min_length >= 0 && min_length <= 10'000, "options: min_length is ", min_length,
                "; expected 0 … 10000");
-  HEDDLE_CHECK(sampling.temperature > 0 && std::isfinite(sampling.temperature),
-               "options: temperature is ", sampling.temperature,
-               "; expected above 0. For the best token leave sampling off");
-  HEDDLE_CHECK(sampling.top_k >= 0, "options: top_k is ", sampling.top_k,
-               "; expected 1 or more, or 0 for all");
-  HEDDLE_CHECK(sampling.top_p > 0 && sampling.top_p <= 1, "options: top_p is ", sampling.top_p,
-               "; expected above 0, to 1");
-  HEDDLE_CHECK(repetition.penalty > 0 && std::isfinite(repetition.penalty),
-               "options: repetition penalty is ", repetition.penalty,
-               "; expected above 0, 1 for none");
-  HEDDLE_CHECK(repetition.no_repeat_ngram >= 0, "options: no_repeat_ngram is ",
-               repetition.no_repeat_ngram, "; expected 0 or more");
+  sampling.check();
+  repetition.check();
 }
 
 int64_t Options::target_limit(int64_t source_tokens) const {

@@ -14,12 +14,17 @@ struct Sampling {
   int top_k = 0;           ///< choose among the k best; 0: all
   double top_p = 1;        ///< choose among the best whose probabilities reach p; 1: all
   uint64_t seed = 1;
+  double min_p = 0;  ///< only tokens of at least this share of the best one's probability
+
+  void check() const;  ///< throws unless every number is in its range
 };
 
 /// What makes a token that was written before less likely.
 struct Repetition {
   double penalty = 1;       ///< logits > 0 are divided by it, others multiplied (CTRL); 1: off
   int no_repeat_ngram = 0;  ///< no n tokens in a row occur twice; 0: off
+
+  void check() const;
 };
 
 struct Options {

@@ -52,23 +52,7 @@ Choice Walk::choose_from_logits(std::span<float> logits, Row& row) {
     best_of(logits, {&best, 1});
     return best;
   }
-  const size_t kept = sampling.top_k > 0 ? static_cast<size_t>(sampling.top_k) : logits.size();
-  std::vector<Choice> choices;
-  for (size_t token = 0; token < logits.size(); ++token) {
-    if (logits[token] > -std::numeric_limits<float>::infinity()) {
-      choices.push_back({static_cast<int32_t>(token), logits[token]});
-    }
-  }
-  if (choices.empty()) return best;
-  const auto better = [](const Choice& a, const Choice& b) {
-    return a.log_probability != b.log_probability ? a.log_probability > b.log_probability
-                                                  : a.token < b.token;
-  };
-  const size_t count = std::min(kept, choices.size());
-  std::partial_sort(choices.begin(), choices.begin() + static_cast<std::ptrdiff_t>(count),
-                    choices.end(), better);
-  choices.resize(count);
-  return choices[draw(choices, sampling.temperature, sampling.top_p, row.random.uniform())];
+  return draw_among(logits, sampling, row.random.uniform());
 }
 
 Choice Walk::choose(const Answer& answer, size_t row) {
@@ -87,8 +71,7 @@ Choice Walk::choose(const Answer& answer, size_t row) {
   const size_t width = static_cast<size_t>(answer.width), kept = static_cast<size_t>(choices());
   const std::span<const Choice> choices = answer.choices.subspan(row * width, kept);
   if (!options().sampling.enabled) return choices[0];
-  return choices[draw(choices, options().sampling.temperature, options().sampling.top_p,
-                      rows_[row].random.uniform())];
+  return choices[draw(choices, options().sampling, rows_[row].random.uniform())];
 }
 
 void Walk::prepare() {

@@ -42,7 +42,7 @@ void linear(Rows& x, const Matrix& w, const Epilogue& epilogue, Rows& y, Workspa
   } else {
     y.changed();
   }
-  input.multiply({0, w.rows()}, finish, workspace);
+  input.multiply_shared({0, w.rows()}, finish, workspace);
 }
 
 void linear_backward(const Rows& x, std::span<const LinearWeight> weights,

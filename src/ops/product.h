@@ -35,6 +35,9 @@ class ProductInput {
     }
   }
 
+  /// The same, shared by the threads of the workspace where it is worth their waking.
+  void multiply_shared(cpu::Span columns, const cpu::Finish& finish, Workspace& workspace);
+
   const Codes* codes() const { return codes_; }  ///< null for matrices of floats
 
  private:

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "heddle/base/threads.h"
 #include "heddle/ops/product.h"
 
 namespace heddle::ops {
@@ -14,6 +15,7 @@ constexpr float kNone = -std::numeric_limits<float>::infinity();
 
 /// Columns whose logits are made at once, before they are looked at.
 constexpr int64_t kBlock = 256;
+constexpr int64_t kSharedBlock = 64 * kBlock;
 static_assert(kBlock % cpu::kTile == 0);
 
 /// The best tokens of one row so far, and the sum of its exponentials.
@@ -134,13 +136,22 @@ class Selection {
   /// All rows of the weight, block by block.
   void choose_among_all(Workspace& workspace) {
     const int64_t vocabulary = projection_.weight->rows();
-    float* block = workspace.take<float>(x_.count() * kBlock);
-    for (int64_t first = 0; first < vocabulary; first += kBlock) {
-      const int64_t count = std::min(kBlock, vocabulary - first);
-      multiply(first, count, block, workspace);
-      const int32_t* tokens =
-          projection_.tokens.empty() ? nullptr : projection_.tokens.data() + first;
-      for (int64_t r = 0; r < x_.count(); ++r) look_at(r, block + r * kBlock, count, tokens, first);
+    // Threads share what is multiplied, one looks at it: so they need more to share.
+    const int64_t width = workspace.threads() != nullptr && workspace.threads()->threads() > 1
+                              ? kSharedBlock
+                              : kBlock;
+    float* block = workspace.take<float>(x_.count() * width);  // [R, width]
+    for (int64_t first = 0; first < vocabulary; first += width) {
+      const int64_t end = std::min(first + width, vocabulary);
+      multiply({first, end}, block, width, workspace);
+      for (int64_t at = first; at < end; at += kBlock) {
+        const int64_t count = std::min(kBlock, end - at);
+        const int32_t* tokens =
+            projection_.tokens.empty() ? nullptr : projection_.tokens.data() + at;
+        for (int64_t r = 0; r < x_.count(); ++r) {
+          look_at(r, block + r * width + at - first, count, tokens, at);
+        }
+      }
     }
     finish();
   }
@@ -181,19 +192,20 @@ class Selection {
   }
 
  private:
-  void multiply(int64_t first, int64_t count, float* block, Workspace& workspace) {
-    input_.multiply({first, first + count},
-                    {.bias = projection_.bias != nullptr ? projection_.bias + first : nullptr,
-                     .activation = Activation::none,
-                     .residual = nullptr,
-                     .residual_stride = 0,
-                     .y = block,
-                     .y_stride = kBlock,
-                     .codes = nullptr,
-                     .codes_stride = 0,
-                     .inverse_step = 0,
-                     .zero = 0},
-                    workspace);
+  void multiply(cpu::Span columns, float* block, int64_t stride, Workspace& workspace) {
+    input_.multiply_shared(
+        columns,
+        {.bias = projection_.bias != nullptr ? projection_.bias + columns.first : nullptr,
+         .activation = Activation::none,
+         .residual = nullptr,
+         .residual_stride = 0,
+         .y = block,
+         .y_stride = stride,
+         .codes = nullptr,
+         .codes_stride = 0,
+         .inverse_step = 0,
+         .zero = 0},
+        workspace);
   }
 
   void look_at(int64_t r, float* logits, int64_t count, const int32_t* tokens, int64_t first) {

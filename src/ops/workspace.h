@@ -10,6 +10,10 @@
 
 #include "heddle/tensor/buffer.h"
 
+namespace heddle {
+class ThreadPool;
+}
+
 namespace heddle::ops {
 
 namespace cpu {
@@ -50,6 +54,12 @@ class Workspace {
   };
 
   const cpu::Kernels& kernels() const { return *kernels_; }
+
+  /// Threads that share large products from now on, null for none; they change no bit. The pool
+  /// must outlive the workspace, and no loop of its own may call what works with this.
+  void share_with(ThreadPool* threads) { threads_ = threads; }
+  ThreadPool* threads() const { return threads_; }
+
   size_t bytes() const;  ///< held, in use or not
 
  private:
@@ -57,6 +67,7 @@ class Workspace {
   void rewind(size_t block, size_t used);
 
   const cpu::Kernels* kernels_;
+  ThreadPool* threads_ = nullptr;
   Allocator* memory_;
   size_t largest_;
   std::vector<std::shared_ptr<Buffer>> blocks_;

@@ -98,10 +98,11 @@ struct BpeTokenizer::State {
     }
   }
 
-  void encode(std::string_view text, bool allow_special, std::vector<int32_t>& out) const {
+  void encode(std::string_view text, const BpeEncodeOptions& options,
+              std::vector<int32_t>& out) const {
     EncodeScratch scratch;
     scratch.split = splitter.make_scratch();
-    added_plain.find(text, allow_special, scratch.parts);
+    added_plain.find(text, options.allow_special, scratch.parts);
     for (const AddedTokens::Part& part : scratch.parts) {
       if (part.id >= 0) {
         out.push_back(part.id);
@@ -110,14 +111,15 @@ struct BpeTokenizer::State {
       const auto [begin, end] = part.range;
       const std::string_view normal =
           normalizer.apply(text.substr(begin, end - begin), scratch.normalized);
-      added_normalized.find(normal, allow_special, scratch.inner);
+      added_normalized.find(normal, options.allow_special, scratch.inner);
       for (const AddedTokens::Part& inner : scratch.inner) {
         if (inner.id >= 0) {
           out.push_back(inner.id);
           continue;
         }
         const auto [from, to] = inner.range;
-        encode_words(normal.substr(from, to - from), begin == 0 && from == 0, scratch, out);
+        const bool starts_whole = !options.continues && begin == 0 && from == 0;
+        encode_words(normal.substr(from, to - from), starts_whole, scratch, out);
       }
     }
   }
@@ -128,7 +130,8 @@ struct BpeTokenizer::State {
     if (pieces[at].empty() || (skip_special && special[at] != 0)) return;
     if (const auto found = rewritten.find(id); found != rewritten.end()) {
       decoder.feed(found->second, progress, text);
-    } else if (decodes_surfaces && at < static_cast<size_t>(model.size())) {
+    } else if (decodes_surfaces && at < static_cast<size_t>(model.size()) &&
+               !model.surface(id).empty()) {  // else an added token between the model's own
       decoder.feed_bytes(model.surface(id), progress, text);
     } else {
       decoder.feed(pieces[at], progress, text);
@@ -180,7 +183,7 @@ void BpeTokenizer::encode(std::string_view text, std::vector<int32_t>& ids,
   }
   const State& state = *state_;
   if (options.add_special_tokens) ids = state.before;
-  state.encode(text, options.allow_special, ids);
+  state.encode(text, options, ids);
   if (options.add_special_tokens) ids.insert(ids.end(), state.after.begin(), state.after.end());
 }
 

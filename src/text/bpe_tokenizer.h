@@ -30,6 +30,7 @@ namespace heddle::text {
 struct BpeEncodeOptions {
   bool add_special_tokens = false;  // what the file's post-processor puts around a text
   bool allow_special = true;        // "<|eot_id|>" in the text is that token; false for strangers'
+  bool continues = false;           // the text stands behind another: nothing is put before it
 };
 
 /// Immutable once made: any number of threads may encode and decode with one tokenizer at a time.

@@ -89,7 +89,10 @@ TEST(Choose, DrawFollowsProbabilities) {
     constexpr int kDraws = 20000;
     int hits = 0;
     for (int i = 0; i < kDraws; ++i) {
-      hits += draw(choices, temperature, top_p, (i + 0.5) / kDraws) == wanted ? 1 : 0;
+      hits +=
+          draw(choices, {.temperature = temperature, .top_p = top_p}, (i + 0.5) / kDraws) == wanted
+              ? 1
+              : 0;
     }
     return static_cast<double>(hits) / kDraws;
   };
@@ -99,6 +102,34 @@ TEST(Choose, DrawFollowsProbabilities) {
   EXPECT_NEAR(share(1, 0.5, 0), 1, 1e-9);
   EXPECT_NEAR(share(1, 0.7, 0), 2.0 / 3, 1e-3);
   EXPECT_NEAR(share(1, 0.7, 2), 0, 1e-9);
+}
+
+TEST(Choose, DrawsAmongManyAsAmongTheBest) {
+  std::vector<float> logits(3000);
+  Random random(5);
+  for (float& logit : logits) logit = static_cast<float>(3 * random.normal());
+  logits[7] = kNever;
+  std::vector<Choice> all(logits.size());
+  best_of(logits, all);
+  for (const Sampling& sampling :
+       {Sampling{}, Sampling{.temperature = 3}, Sampling{.top_k = 5}, Sampling{.top_p = 0.9},
+        Sampling{.top_k = 200, .top_p = 0.5}, Sampling{.min_p = 0.1},
+        Sampling{.temperature = 2, .top_k = 50, .top_p = 0.99, .min_p = 0.02}}) {
+    const size_t kept = sampling.top_k > 0 ? static_cast<size_t>(sampling.top_k) : all.size();
+    for (int i = 0; i < 200; ++i) {
+      const double u = (i + 0.5) / 200;
+      const std::span<const Choice> best = std::span(all).first(kept);
+      EXPECT_EQ(draw_among(logits, sampling, u).token, best[draw(best, sampling, u)].token);
+    }
+  }
+  EXPECT_EQ(draw_among(std::vector<float>(4, kNever), {}, 0.5).token, -1);
+}
+
+TEST(Choose, MinPKeepsAShareOfTheBest) {
+  const std::vector<Choice> choices{{4, 0}, {2, std::log(0.5f)}, {9, std::log(0.1f)}};
+  EXPECT_EQ(draw(choices, {.min_p = 0.2}, 0.999), 1u);
+  EXPECT_EQ(draw(choices, {.min_p = 0.05}, 0.999), 2u);
+  EXPECT_EQ(draw(choices, {.min_p = 1}, 0.999), 0u);
 }
 
 }  // namespace
