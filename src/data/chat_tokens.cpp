@@ -59,8 +59,7 @@ class StretchEncoder {
 
  private:
   void encode_alone(const Stretch& stretch, bool starts) {
-    tokenizer_.encode(stretch.text, ids_,
-                      {.allow_special = stretch.control, .continues = !starts});
+    tokenizer_.encode(stretch.text, ids_, {.allow_special = stretch.control, .continues = !starts});
     add(ids_, stretch.learned);
   }
 
