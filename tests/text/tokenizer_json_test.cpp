@@ -24,7 +24,7 @@ std::string refusal(const std::string& text) {
   }
 }
 
-void expect_refused(const Json& json, const std::string& part) {
+void expect_json_refused(const Json& json, const std::string& part) {
   const std::string found = refusal(json.text());
   EXPECT_NE(found.find("test.json"), std::string::npos) << found;
   EXPECT_NE(found.find(part), std::string::npos) << found;
@@ -43,18 +43,18 @@ TEST(TokenizerJson, TJ01_NotJson) {
 }
 
 TEST(TokenizerJson, TJ02_MergeOutsideTheVocabulary) {
-  expect_refused({.merges = R"(["a b","b c"])"}, "merges[1]: found the piece 'bc'");
-  expect_refused({.merges = R"(["a x"])"}, "'x'");
+  expect_json_refused({.merges = R"(["a b","b c"])"}, "merges[1]: found the piece 'bc'");
+  expect_json_refused({.merges = R"(["a x"])"}, "'x'");
   for (const std::string merge : {"\"ab\"", "\"a b c\"", "\" \"", "7", "null", "[\"a\"]",
                                   "[\"a\",7]", "[\"a\",\"b\",\"c\"]"}) {
-    expect_refused({.merges = "[" + merge + "]"}, "merges[0]");
+    expect_json_refused({.merges = "[" + merge + "]"}, "merges[0]");
   }
-  expect_refused({.merges = "{}"}, "a list");
+  expect_json_refused({.merges = "{}"}, "a list");
 }
 
 TEST(TokenizerJson, TJ03_PrefixesAndSuffixesOfPieces) {
-  expect_refused({.options = R"("type":"BPE","continuing_subword_prefix":"##")"}, "'##'");
-  expect_refused({.options = R"("type":"BPE","end_of_word_suffix":"</w>")"}, "'</w>'");
+  expect_json_refused({.options = R"("type":"BPE","continuing_subword_prefix":"##")"}, "'##'");
+  expect_json_refused({.options = R"("type":"BPE","end_of_word_suffix":"</w>")"}, "'</w>'");
   EXPECT_EQ(refusal(Json{.options = R"("end_of_word_suffix":"","unk_token":null)"}.text()), "");
 }
 
@@ -62,13 +62,13 @@ TEST(TokenizerJson, TJ04_Ids) {
   for (const std::string id : {"2147483647", "9007199254740992", "-1", "1.5", "\"1\"", "null",
                                "1e2", "99999", "18446744073709551616"}) {
     const Json json{.vocab = "{\"a\":0,\"b\":" + id + "}", .merges = "[]"};
-    expect_refused(json, "vocab: 'b'");
-    expect_refused({.added = "[{\"id\":" + id + ",\"content\":\"<x>\"}]"}, "added_tokens");
+    expect_json_refused(json, "vocab: 'b'");
+    expect_json_refused({.added = "[{\"id\":" + id + ",\"content\":\"<x>\"}]"}, "added_tokens");
   }
-  expect_refused({.vocab = R"({"a":0,"b":0})", .merges = "[]"}, "id 0");
-  expect_refused({.vocab = R"({"a":0,"a":1})", .merges = "[]"}, "twice");
-  expect_refused({.vocab = "{}", .merges = "[]"}, "pieces");
-  expect_refused({.vocab = R"({"":0})", .merges = "[]"}, "0 bytes");
+  expect_json_refused({.vocab = R"({"a":0,"b":0})", .merges = "[]"}, "id 0");
+  expect_json_refused({.vocab = R"({"a":0,"a":1})", .merges = "[]"}, "twice");
+  expect_json_refused({.vocab = "{}", .merges = "[]"}, "pieces");
+  expect_json_refused({.vocab = R"({"":0})", .merges = "[]"}, "0 bytes");
   // Holes are ids without a piece, which decode to nothing.
   const BpeTokenizer tokenizer = make_bpe_tokenizer(
       Json{.added = "[]", .vocab = R"({"a":0,"b":5})", .merges = "[]"}.text(), "test.json");
@@ -80,14 +80,15 @@ TEST(TokenizerJson, TJ06_AddedTokens) {
   const auto token = [](int id, const std::string& content, const std::string& more = "") {
     return "{\"id\":" + std::to_string(id) + ",\"content\":\"" + content + "\"" + more + "}";
   };
-  expect_refused({.added = "[" + token(12, "") + "]"}, "1 to 1024 bytes");
-  expect_refused({.added = "[" + token(12, std::string(1 << 20, 'x')) + "]"}, "1 to 1024 bytes");
-  expect_refused({.added = "[" + token(12, "x") + "," + token(12, "y") + "]"}, "id 12");
-  expect_refused({.added = "[" + token(12, "x") + "," + token(13, "x") + "]"}, "'x'");
-  expect_refused({.added = "[" + token(3, "x") + "]"}, "id 3");
-  expect_refused({.added = "[" + token(3, "a") + "]"}, "id 3");
-  expect_refused({.added = "[" + token(12, "x", ",\"future\":1") + "]"}, "'future'");
-  expect_refused({.added = "{}"}, "a list");
+  expect_json_refused({.added = "[" + token(12, "") + "]"}, "1 to 1024 bytes");
+  expect_json_refused({.added = "[" + token(12, std::string(1 << 20, 'x')) + "]"},
+                      "1 to 1024 bytes");
+  expect_json_refused({.added = "[" + token(12, "x") + "," + token(12, "y") + "]"}, "id 12");
+  expect_json_refused({.added = "[" + token(12, "x") + "," + token(13, "x") + "]"}, "'x'");
+  expect_json_refused({.added = "[" + token(3, "x") + "]"}, "id 3");
+  expect_json_refused({.added = "[" + token(3, "a") + "]"}, "id 3");
+  expect_json_refused({.added = "[" + token(12, "x", ",\"future\":1") + "]"}, "'future'");
+  expect_json_refused({.added = "{}"}, "a list");
   EXPECT_EQ(refusal(Json{.added = "[" + token(0, "a") + "]"}.text()), "");
   // The leftmost, of those the longest.
   const Json json{.added = "[" + token(12, "xx") + "," + token(13, "xxxy") + "," +
@@ -115,38 +116,38 @@ TEST(TokenizerJson, TJ08_UnknownParts) {
   for (const std::string part :
        {R"({"type":"Lowercase"})", R"({"type":"Future"})",
         R"({"type":"Sequence","normalizers":[{"type":"BertNormalizer"}]})"}) {
-    expect_refused({.normalizer = part}, "normalizer");
+    expect_json_refused({.normalizer = part}, "normalizer");
   }
-  expect_refused({.normalizer = R"({"type":"Future"})"}, "found the type 'Future'");
-  expect_refused({.normalizer = R"({"type":"NFC","more":1})"}, "'more'");
-  expect_refused({.normalizer = "[]"}, "an object");
-  expect_refused({.normalizer = "{}"}, "no field 'type'");
-  expect_refused({.pre_tokenizer = R"({"type":"UnicodeScripts"})"}, "'UnicodeScripts'");
-  expect_refused(
+  expect_json_refused({.normalizer = R"({"type":"Future"})"}, "found the type 'Future'");
+  expect_json_refused({.normalizer = R"({"type":"NFC","more":1})"}, "'more'");
+  expect_json_refused({.normalizer = "[]"}, "an object");
+  expect_json_refused({.normalizer = "{}"}, "no field 'type'");
+  expect_json_refused({.pre_tokenizer = R"({"type":"UnicodeScripts"})"}, "'UnicodeScripts'");
+  expect_json_refused(
       {.pre_tokenizer = R"({"type":"Split","pattern":{"Regex":"a"},"behavior":"Other"})"},
       "Isolated");
-  expect_refused(
+  expect_json_refused(
       {.pre_tokenizer = R"({"type":"Split","pattern":{"Regex":"("},"behavior":"Removed"})"},
       "regular expression");
-  expect_refused({.decoder = R"({"type":"CTC"})"}, "'CTC'");
-  expect_refused(
+  expect_json_refused({.decoder = R"({"type":"CTC"})"}, "'CTC'");
+  expect_json_refused(
       {.decoder = R"({"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"ByteFallback"}]})"},
       "'ByteFallback'");
-  expect_refused({.post_processor = R"({"type":"Other"})"}, "'Other'");
-  expect_refused({.options = R"("type":"Unigram")"}, "'Unigram'");
-  expect_refused({.options = R"("type":"BPE","dropout":0.1)"}, "dropout");
-  expect_refused({.options = R"("type":"BPE","unk_token":"?")"}, "unk_token");
-  expect_refused({.more = R"(,"extra":1)"}, "'extra'");
-  expect_refused({.more = R"(,"padding":null)"}, "twice");
+  expect_json_refused({.post_processor = R"({"type":"Other"})"}, "'Other'");
+  expect_json_refused({.options = R"("type":"Unigram")"}, "'Unigram'");
+  expect_json_refused({.options = R"("type":"BPE","dropout":0.1)"}, "dropout");
+  expect_json_refused({.options = R"("type":"BPE","unk_token":"?")"}, "unk_token");
+  expect_json_refused({.more = R"(,"extra":1)"}, "'extra'");
+  expect_json_refused({.more = R"(,"padding":null)"}, "twice");
 }
 
 TEST(TokenizerJson, TJ08_TooManyParts) {
   std::string parts, nested = R"({"type":"NFC"})";
   for (int i = 0; i < 65; ++i) parts += std::string(i > 0 ? "," : "") + R"({"type":"NFC"})";
-  expect_refused({.normalizer = R"({"type":"Sequence","normalizers":[)" + parts + "]}"},
-                 "64 steps");
+  expect_json_refused({.normalizer = R"({"type":"Sequence","normalizers":[)" + parts + "]}"},
+                      "64 steps");
   for (int i = 0; i < 40; ++i) nested = R"({"type":"Sequence","normalizers":[)" + nested + "]}";
-  expect_refused({.normalizer = nested}, "inside one another");
+  expect_json_refused({.normalizer = nested}, "inside one another");
 }
 
 TEST(TokenizerJson, TJ09_Templates) {
@@ -157,13 +158,13 @@ TEST(TokenizerJson, TJ09_Templates) {
   const std::string a = R"({"Sequence":{"id":"A","type_id":0}})";
   const std::string s = R"({"SpecialToken":{"id":"<s>","type_id":0}})";
   const std::string known = R"({"<s>":{"id":"<s>","ids":[12],"tokens":["<s>"]}})";
-  expect_refused(with("[" + s + "," + a + "]", "{}"), "special_tokens");
+  expect_json_refused(with("[" + s + "," + a + "]", "{}"), "special_tokens");
   for (const std::string id : {"14", "-1", "99999999999", "\"x\"", "null"}) {
-    expect_refused(with("[" + s + "," + a + "]", R"({"<s>":{"ids":[)" + id + "]}}"), "ids[0]");
+    expect_json_refused(with("[" + s + "," + a + "]", R"({"<s>":{"ids":[)" + id + "]}}"), "ids[0]");
   }
-  expect_refused(with("[" + s + "]", known), "the text A");
-  expect_refused(with("[" + a + "," + a + "]", known), "once");
-  expect_refused(with(R"([{"Sequence":{"id":"B"}}])", known), "the text A");
+  expect_json_refused(with("[" + s + "]", known), "the text A");
+  expect_json_refused(with("[" + a + "," + a + "]", known), "once");
+  expect_json_refused(with(R"([{"Sequence":{"id":"B"}}])", known), "the text A");
   const Json good = with("[" + s + "," + a + "," + s + "]", known);
   const BpeTokenizer tokenizer = make_bpe_tokenizer(good.text(), "test.json");
   EXPECT_EQ(tokenizer.encode("abc", {.add_special_tokens = true}), (Ids{12, 5, 12}));
@@ -171,13 +172,13 @@ TEST(TokenizerJson, TJ09_Templates) {
 }
 
 TEST(TokenizerJson, TJ10_PrecompiledIsRefused) {
-  expect_refused({.normalizer = R"({"type":"Precompiled","precompiled_charsmap":"!!"})"},
-                 "'Precompiled'");
+  expect_json_refused({.normalizer = R"({"type":"Precompiled","precompiled_charsmap":"!!"})"},
+                      "'Precompiled'");
 }
 
 TEST(TokenizerJson, TJ11_OtherModelsAreRefused) {
   for (const std::string type : {"Unigram", "WordPiece", "WordLevel"}) {
-    expect_refused({.options = "\"type\":\"" + type + "\""}, "expected BPE");
+    expect_json_refused({.options = "\"type\":\"" + type + "\""}, "expected BPE");
   }
 }
 
@@ -189,7 +190,7 @@ TEST(TokenizerJson, TJ12_TooMuch) {
   for (int i = 0; i < 1'000'000; ++i) lists += "[],";
   EXPECT_NE(refusal(lists + "[]]}"), "");
   EXPECT_NE(refusal(std::string(kMaxTokenizerBytes + 1, ' ')).find("at most"), std::string::npos);
-  expect_refused(
+  expect_json_refused(
       {.vocab = "{\"" + std::string(kMaxBpePieceBytes + 1, 'x') + "\":0}", .merges = "[]"},
       "16384");
 }
