@@ -31,17 +31,8 @@ __device__ inline void row_sums(const BackwardLaunch& p, const Own& own, const u
   for (int r = 0; r < 2; ++r) delta[r] = __shfl_sync(kAllLanes, sum, lane_of() / 4 * 2 + r * 16);
 }
 
-template <typename T>
-__device__ inline void copy_keys(const BackwardLaunch& p, const Own& own, int kv_head, int first,
-                                 uint32_t tiles) {
-  const int length = p.problem.mask.key_length, columns = p.problem.head_dim;
-  copy_rows(tiles, head_rows<const T>(p.k, own.batch, kv_head), p.k.row_stride, first, length,
-            columns);
-  copy_rows(tiles + kTileBytes, head_rows<const T>(p.v, own.batch, kv_head), p.v.row_stride, first,
-            length, columns);
-}
-
 constexpr int kBlocks = 3;  // on a processor
+
 /// A warp's share of a block's memory. Its Q and dO lie in the last stage until they are registers.
 struct QueryMemory {
   unsigned char out[kTileBytes];
@@ -60,12 +51,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   QueryMemory& mine = reinterpret_cast<QueryMemory*>(memory)[threadIdx.x / 32];
   QueryMemory::Stage& own_rows = mine.stages[kStages - 1];
   Share share(p.problem.batches, p.problem.heads, mask.query_length);
-  const auto keys_ahead = [&] {
-    if (share.done()) return KeySpans::Keys{0, 0};
-    const Own next = share.own();
-    return keys_of(mask, params.spans, mask_set(mask, next.batch, next.head / group), next.first);
-  };
-  KeySpans::Keys keys_coming = keys_ahead();
+  KeySpans::Keys keys_coming = keys_of_next(share, mask, params.spans, group);
   while (!share.done()) {
     const Own own = share.own();
     const int kv_head = own.head / group;
@@ -85,10 +71,11 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     KeyWalk walk(mask, keys_coming, params.spans.skips, mask_set(mask, own.batch, kv_head),
                  own.first);
     share.advance();
-    keys_coming = keys_ahead();
+    keys_coming = keys_of_next(share, mask, params.spans, group);
     const auto copy = [&](const Block& block, int stage) {
       if (block.first >= 0) {
-        copy_keys<T>(p, own, kv_head, block.first, sm80::shared_address(mine.stages[stage].k));
+        copy_keys<T>(p, own.batch, kv_head, block.first,
+                     sm80::shared_address(mine.stages[stage].k));
       }
       sm80::commit_copies();
     };

@@ -44,16 +44,6 @@ struct Softmax {
 
 constexpr int kStageBytes = 2 * kTileBytes;  // K and V of a block
 
-template <typename T>
-__device__ inline void copy_keys(const ForwardLaunch& p, const Own& own, int kv_head, int first,
-                                 uint32_t tiles) {
-  const int length = p.problem.mask.key_length, columns = p.problem.head_dim;
-  copy_rows(tiles, head_rows<const T>(p.k, own.batch, kv_head), p.k.row_stride, first, length,
-            columns);
-  copy_rows(tiles + kTileBytes, head_rows<const T>(p.v, own.batch, kv_head), p.v.row_stride, first,
-            length, columns);
-}
-
 constexpr int kBlocks = 4;  // on a processor
 
 template <typename T>
@@ -66,12 +56,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   unsigned char* const stages = memory + threadIdx.x / 32 * kStages * kStageBytes;
   const uint32_t stage_at = sm80::shared_address(stages), rows_at = stage_at + 2 * kStageBytes;
   Share share(p.problem.batches, p.problem.heads, mask.query_length);
-  const auto keys_ahead = [&] {
-    if (share.done()) return KeySpans::Keys{0, 0};
-    const Own next = share.own();
-    return keys_of(mask, params.spans, mask_set(mask, next.batch, next.head / group), next.first);
-  };
-  KeySpans::Keys keys_coming = keys_ahead();
+  KeySpans::Keys keys_coming = keys_of_next(share, mask, params.spans, group);
   while (!share.done()) {
     const Own own = share.own();
     const int kv_head = own.head / group;
@@ -81,10 +66,10 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     KeyWalk walk(mask, keys_coming, params.spans.skips, mask_set(mask, own.batch, kv_head),
                  own.first);
     share.advance();
-    keys_coming = keys_ahead();
+    keys_coming = keys_of_next(share, mask, params.spans, group);
     const auto copy = [&](const Block& block, int stage) {
       if (block.first >= 0) {
-        copy_keys<T>(p, own, kv_head, block.first, stage_at + stage * kStageBytes);
+        copy_keys<T>(p, own.batch, kv_head, block.first, stage_at + stage * kStageBytes);
       }
       sm80::commit_copies();
     };

@@ -61,6 +61,17 @@ __device__ inline void copy_rows(uint32_t tile, const T* from, int64_t row_strid
   }
 }
 
+/// The same of keys and values [16, E] of one key/value head, to two tiles; of a ForwardLaunch or a
+/// BackwardLaunch.
+template <typename T, typename Launch>
+__device__ inline void copy_keys(const Launch& p, int batch, int kv_head, int first,
+                                 uint32_t tiles) {
+  const int length = p.problem.mask.key_length, columns = p.problem.head_dim;
+  copy_rows(tiles, head_rows<const T>(p.k, batch, kv_head), p.k.row_stride, first, length, columns);
+  copy_rows(tiles + kTileBytes, head_rows<const T>(p.v, batch, kv_head), p.v.row_stride, first,
+            length, columns);
+}
+
 /// 16 rows as the left factor of products, in registers.
 struct Left {
   uint32_t at[kE / 16][4];
@@ -179,10 +190,14 @@ __device__ inline uint32_t rows_of(const Block& block, int n, int e) {
   return __shfl_sync(kAllLanes, block.rows, n * 8 + lane_of() % 4 * 2 + e) >> (lane_of() / 4);
 }
 
-__device__ inline KeySpans::Keys keys_of(const DeviceColumns& mask, const KeySpans& spans, int set,
-                                         int first) {
+/// The keys that a warp's next rows look at; `group`: query heads of a key/value head.
+__device__ inline KeySpans::Keys keys_of_next(const Share& share, const DeviceColumns& mask,
+                                              const KeySpans& spans, int group) {
+  if (share.done()) return {0, 0};
+  const Own next = share.own();
+  const int set = mask_set(mask, next.batch, next.head / group);
   const int groups = (mask.query_length - 1) / kRows + 1;
-  return spans.of_rows[set * groups + first / kRows];
+  return spans.of_rows[set * groups + next.first / kRows];
 }
 
 /// Stages of a warp: blocks in shared memory, of which one is worked on while the others come.
