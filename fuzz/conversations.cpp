@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fuzz/reader_of.h"
 #include "fuzz/source_of.h"
 #include "heddle/data/chat_tokens.h"
 #include "heddle/data/row_packer.h"
@@ -18,15 +19,6 @@ using namespace heddle;
 
 constexpr int64_t kLongest = 64;  // tokens
 
-text::ReadBytes reader_of(std::string_view bytes, size_t step) {
-  return [=, at = size_t{0}](char* target, size_t room) mutable {
-    const size_t count = std::min({bytes.size() - at, room, step});
-    bytes.copy(target, count, at);
-    at += count;
-    return count;
-  };
-}
-
 struct Found {
   std::vector<data::Conversation> conversations;
   std::string error;  ///< empty: the input was read to its end
@@ -35,7 +27,7 @@ struct Found {
 Found found_in(std::string_view bytes, const data::ConversationOptions& options, size_t step) {
   Found found;
   try {
-    data::ConversationReader reader(reader_of(bytes, step), "input", options);
+    data::ConversationReader reader(fuzz::reader_of(bytes, step), "input", options);
     for (data::Conversation each; reader.next(each);) found.conversations.push_back(each);
     const data::ConversationCounts& counts = reader.counts();
     fuzz::require(counts.lines == counts.kept + counts.blank_lines + counts.empty +

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fuzz/reader_of.h"
 #include "fuzz/source_of.h"
 #include "heddle/data/decompress.h"
 #include "heddle/data/pair_format.h"
@@ -15,15 +16,6 @@ namespace {
 using namespace heddle;
 
 constexpr size_t kMost = 1 << 16;  // bytes of text that are looked at: compressed input may blow up
-
-text::ReadBytes reader_of(std::string_view bytes, size_t step) {
-  return [=, at = size_t{0}](char* target, size_t room) mutable {
-    const size_t count = std::min({bytes.size() - at, room, step});
-    bytes.copy(target, count, at);
-    at += count;
-    return count;
-  };
-}
 
 text::ReadBytes limited(text::ReadBytes read) {
   return [read = std::move(read), left = kMost](char* target, size_t room) mutable {
@@ -51,7 +43,7 @@ Found found_in(std::string_view bytes, int form, size_t step) {
   try {
     const auto half = bytes.size() / 2;
     const auto open = [&](std::string_view part) {
-      return limited(data::decompressed(reader_of(part, step), "input"));
+      return limited(data::decompressed(fuzz::reader_of(part, step), "input"));
     };
     const auto pairs = form == 2 ? data::read_pairs(files, 64, open(bytes.substr(0, half)),
                                                     open(bytes.substr(half)))
