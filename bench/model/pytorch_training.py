@@ -10,6 +10,7 @@ writes to OUTPUT/log.jsonl, real target tokens a second, the share of real token
 OUTPUT gets the model as `heddle translate --model` takes it.
 """
 import argparse
+import collections
 import gzip
 import itertools
 import json
@@ -188,6 +189,17 @@ def every_batch(pairs, args):
     return itertools.islice(epochs, args.max_steps)
 
 
+def made_ahead(pool, wanted, ahead=64):
+    """The arrays of each batch in turn. A few are made ahead; pool.imap would make all there are."""
+    waiting = collections.deque()
+    for batch in wanted:
+        waiting.append(pool.apply_async(arrays, (batch,)))
+        if len(waiting) > ahead:
+            yield waiting.popleft().get()
+    while waiting:
+        yield waiting.popleft().get()
+
+
 def on_device(array, gpu):
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().cuda(non_blocking=True) if gpu else tensor
@@ -227,7 +239,7 @@ def main():
     processor, pairs = read_pairs(args)
     PAIRS.extend(pairs)
     pool = multiprocessing.get_context("fork").Pool(args.processes)  # before CUDA is touched
-    made = pool.imap(arrays, every_batch(pairs, args))
+    made = made_ahead(pool, every_batch(pairs, args))
     vocabulary = -(-processor.get_piece_size() // 64) * 64
     gpu = args.device == "cuda"
     model = Model(vocabulary, args).to(args.device)
