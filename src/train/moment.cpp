@@ -54,7 +54,7 @@ std::span<const float> dynamic_code(bool is_signed) {
 
 Moment::Moment(const Shape& shape, int bits, bool is_signed) {
   HEDDLE_CHECK(bits == 32 || bits == 8, "adam: found a state of ", bits, " bits; expected 32 or 8");
-  if (bits == 32 || shape.rank() < 2 || shape.elements() < kLeast) {
+  if (!is_coded(shape, bits)) {
     numbers_ = Tensor::zeros(shape, DType::f32);
     return;
   }

@@ -19,6 +19,11 @@ class Moment {
   static constexpr int64_t kBlock = 256;   // numbers
   static constexpr int64_t kLeast = 4096;  // smaller slots are not worth it
 
+  /// Whether a moment of this shape takes 8 bits a number where `bits` is 8.
+  static bool is_coded(const Shape& shape, int bits) {
+    return bits == 8 && shape.rank() > 1 && shape.elements() >= kLeast;
+  }
+
   /// Zeros. `bits` is 32 or 8; one that is never negative has finer steps.
   Moment(const Shape& shape, int bits, bool is_signed);
 

@@ -1,6 +1,6 @@
 // The optimiser (train/adamw.h) and what goes with it, over arrays as long as all parameters.
 // Threads take four elements at a time where the arrays begin at multiples of 16 bytes.
-#include "heddle/ops/cuda/common.cuh"
+#include "heddle/ops/cuda/adamw.cuh"
 
 namespace heddle::ops::cuda {
 
@@ -52,16 +52,10 @@ __device__ int64_t index_of_thread() {
   return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
 }
 
-/// What the host computes once: 1 − β and so on.
-struct NewShares {
-  float mean, square, average;
-};
-
-/// In the order and with the roundings of the CPU: no multiply-add is fused. kWhole: all slices
-/// are.
+/// kWhole: all slices are.
 template <bool kWhole>
 __global__ void __launch_bounds__(kThreads)
-    adamw_kernel(const __grid_constant__ AdamWUpdate p, NewShares fresh, bool aligned) {
+    adamw_kernel(const __grid_constant__ AdamWUpdate p, AdamWShares shares, bool aligned) {
   const int64_t index = index_of_thread();
   if (4 * index >= p.count) return;
   Slice slice = slice_at(index, p.count, aligned);
@@ -70,22 +64,11 @@ __global__ void __launch_bounds__(kThreads)
   Four means = slice.load(p.means), squares = slice.load(p.squares), values = slice.load(p.values);
   Four averages{};
   if (p.averages != nullptr) averages = slice.load(p.averages);
-  const auto beta1 = static_cast<float>(p.beta1), beta2 = static_cast<float>(p.beta2);
-  const auto decay = static_cast<float>(p.average_decay);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const float g = __fmul_rn(p.scale, gradients.at[i]);
-    const float mean = __fadd_rn(__fmul_rn(beta1, means.at[i]), __fmul_rn(fresh.mean, g));
-    const float square =
-        __fadd_rn(__fmul_rn(beta2, squares.at[i]), __fmul_rn(__fmul_rn(fresh.square, g), g));
     const float keep = slice.begin + i < p.decayed ? p.keep : 1.0f;
-    const float root = __fadd_rn(__fmul_rn(__fsqrt_rn(square), p.root), p.epsilon);
-    const float change = __fdiv_rn(__fmul_rn(p.rate, mean), root);
-    means.at[i] = mean;
-    squares.at[i] = square;
-    values.at[i] = __fsub_rn(__fmul_rn(keep, values.at[i]), change);
-    averages.at[i] =
-        __fadd_rn(__fmul_rn(decay, averages.at[i]), __fmul_rn(fresh.average, values.at[i]));
+    update_element(p, shares, keep, gradients.at[i],
+                   {means.at[i], squares.at[i], values.at[i], averages.at[i]});
   }
   slice.store(p.means, means);
   slice.store(p.squares, squares);
@@ -167,12 +150,10 @@ unsigned blocks_over(int64_t count) { return blocks_for((count + 3) / 4, kThread
 
 int launch_adamw(const AdamWUpdate& p, Stream stream) {
   if (p.count == 0) return cudaSuccess;
-  const NewShares fresh{static_cast<float>(1 - p.beta1), static_cast<float>(1 - p.beta2),
-                        static_cast<float>(1 - p.average_decay)};
   const bool aligned =
       is_aligned({p.values, p.means, p.squares, p.averages, p.gradients, p.copies});
   const auto kernel = aligned && p.count % 4 == 0 ? adamw_kernel<true> : adamw_kernel<false>;
-  kernel<<<blocks_over(p.count), kThreads, 0, stream>>>(p, fresh, aligned);
+  kernel<<<blocks_over(p.count), kThreads, 0, stream>>>(p, shares_of(p), aligned);
   return cudaGetLastError();
 }
 

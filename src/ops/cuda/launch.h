@@ -243,6 +243,27 @@ struct AdamWUpdate {
 };
 int launch_adamw(const AdamWUpdate& update, Stream stream);
 
+/// At most kStateBlock numbers [begin, begin + count) of one parameter. Their moments have 8 bits a
+/// number, or stand in f32 from place `plain` on.
+inline constexpr int kStateBlock = 256;
+struct StateBlock {
+  int64_t begin, plain;  // −1: 8 bits
+  int32_t count, decays;
+};
+
+/// Moments as train/moment.h has them; S blocks.
+struct EightBitState {
+  const StateBlock* blocks;
+  int64_t block_count;
+  const float* codes;                   // [2, 256]: with a sign, without
+  int8_t *mean_places, *square_places;  // as long as the parameters
+  float *mean_sizes, *square_sizes;     // [S]
+  float *plain_means, *plain_squares;
+};
+
+/// The same with such moments; of `update`, count, decayed, means and squares are not looked at.
+int launch_adamw(const AdamWUpdate& update, const EightBitState& state, Stream stream);
+
 /// *sum = Σ values², in double; scratch [kSquareBlocks] doubles.
 inline constexpr int kSquareBlocks = 1024;
 int launch_sum_squares(const float* values, int64_t count, double* scratch, double* sum,

@@ -26,16 +26,18 @@ T fetched(const T* from, const Tensor& to, heddle::cuda::Context& context) {
 AdamW::AdamW(model::cuda::TrainingTransformer& transformer, const AdamWSettings& settings)
     : transformer_(transformer), settings_(settings) {
   settings.check();
-  HEDDLE_CHECK(settings.state_bits == 32, "optim_bits: found ", settings.state_bits,
-               "; expected 32 on a GPU. Hint: device: cpu");
   heddle::cuda::Context& context = transformer.context();
   Allocator& memory = heddle::cuda::block_allocator(context.device().index);
   const int64_t count = transformer.parameters().count();
   const auto make = [&] { return Tensor::empty({count}, DType::f32, memory); };
-  means_ = make();
-  squares_ = make();
-  heddle::cuda::zero(means_, context.stream());
-  heddle::cuda::zero(squares_, context.stream());
+  if (settings.state_bits == 8) {
+    eight_bits_ = std::make_unique<EightBitMoments>(transformer);
+  } else {
+    means_ = make();
+    squares_ = make();
+    heddle::cuda::zero(means_, context.stream());
+    heddle::cuda::zero(squares_, context.stream());
+  }
   if (settings.ema_decay > 0) {
     averages_ = make();
     heddle::cuda::copy(
@@ -72,24 +74,25 @@ void AdamW::update(int64_t step, double rate, double scale) {
   HEDDLE_CHECK(step >= 1, "adam: found step ", step, "; expected 1 or more");
   model::cuda::DeviceParameters& parameters = transformer_.parameters();
   const AdamWFactors factors = factors_of(settings_, step, rate, scale);
-  HEDDLE_CUDA_CHECK(
-      ops::cuda::launch_adamw({.count = parameters.count(),
-                               .decayed = parameters.matrices(),
-                               .values = parameters.values(),
-                               .means = means_.data<float>(),
-                               .squares = squares_.data<float>(),
-                               .averages = has_average() ? averages_.data<float>() : nullptr,
-                               .gradients = parameters.gradients(),
-                               .copies = parameters.copies(),
-                               .scale = factors.scale,
-                               .beta1 = settings_.beta1,
-                               .beta2 = settings_.beta2,
-                               .keep = factors.keep,
-                               .rate = factors.rate,
-                               .root = factors.root,
-                               .epsilon = factors.epsilon,
-                               .average_decay = settings_.ema_decay},
-                              transformer_.context().stream()));
+  const ops::cuda::AdamWUpdate update{.count = parameters.count(),
+                                      .decayed = parameters.matrices(),
+                                      .values = parameters.values(),
+                                      .means = eight_bits_ ? nullptr : means_.data<float>(),
+                                      .squares = eight_bits_ ? nullptr : squares_.data<float>(),
+                                      .averages = has_average() ? averages_.data<float>() : nullptr,
+                                      .gradients = parameters.gradients(),
+                                      .copies = parameters.copies(),
+                                      .scale = factors.scale,
+                                      .beta1 = settings_.beta1,
+                                      .beta2 = settings_.beta2,
+                                      .keep = factors.keep,
+                                      .rate = factors.rate,
+                                      .root = factors.root,
+                                      .epsilon = factors.epsilon,
+                                      .average_decay = settings_.ema_decay};
+  const heddle::cuda::StreamHandle stream = transformer_.context().stream();
+  HEDDLE_CUDA_CHECK(eight_bits_ ? ops::cuda::launch_adamw(update, eight_bits_->state(), stream)
+                                : ops::cuda::launch_adamw(update, stream));
   parameters.refresh_scaled();
 }
 
@@ -102,40 +105,49 @@ void AdamW::swap_average() {
   parameters.refresh_scaled();
 }
 
-std::vector<AdamW::Part> AdamW::parts() const {
-  std::vector<Part> parts{{"exp_avg.", means_.data<float>()},
-                          {"exp_avg_sq.", squares_.data<float>()}};
-  if (has_average()) parts.push_back({"ema.", averages_.data<float>()});
-  return parts;
-}
-
-std::map<std::string, Tensor> AdamW::state() {
+std::map<std::string, Tensor> AdamW::tensors() const {
   std::map<std::string, Tensor> tensors;
-  for (const Part& part : parts()) {
-    std::vector<Tensor> values;
-    for (const model::ParameterShape& each : transformer_.shapes()) {
-      values.push_back(Tensor::empty(each.shape, DType::f32));
-      tensors.emplace(part.prefix + each.name, values.back());
+  const auto add = [&](const std::string& prefix, const Tensor& array) {
+    const std::vector<model::ParameterShape>& shapes = transformer_.shapes();
+    for (size_t i = 0; i < shapes.size(); ++i) {
+      const auto number = static_cast<model::ParameterNumber>(i);
+      const Shape& shape = shapes[i].shape;
+      tensors.emplace(prefix + shapes[i].name,
+                      Tensor::wrap(array.data<float>() + transformer_.parameters().offset(number),
+                                   shape, shape.row_major_strides(), DType::f32, array.device()));
     }
-    transformer_.parameters().download(part.array, values);
+  };
+  if (eight_bits_) {
+    tensors = eight_bits_->tensors();
+  } else {
+    add("exp_avg.", means_);
+    add("exp_avg_sq.", squares_);
   }
+  if (has_average()) add("ema.", averages_);
   return tensors;
 }
 
+std::map<std::string, Tensor> AdamW::state() {
+  std::map<std::string, Tensor> state;
+  for (const auto& [name, tensor] : tensors()) {
+    const Tensor& host =
+        state.emplace(name, Tensor::empty(tensor.shape(), tensor.dtype())).first->second;
+    heddle::cuda::copy(tensor, host, transformer_.context().stream());
+  }
+  transformer_.context().synchronize();
+  return state;
+}
+
 void AdamW::load(const std::string& path) {
+  const std::map<std::string, Tensor> to = tensors();
   std::vector<model::ParameterShape> shapes;
-  for (const Part& part : parts()) {
-    for (const model::ParameterShape& each : transformer_.shapes()) {
-      shapes.push_back({part.prefix + each.name, each.shape});
-    }
-  }
+  for (const auto& [name, tensor] : to) shapes.push_back({name, tensor.shape(), tensor.dtype()});
   const std::vector<Tensor> values = read_values(shapes, path);
-  size_t first = 0;
-  for (const Part& part : parts()) {
-    const size_t count = transformer_.shapes().size();
-    transformer_.parameters().upload(std::span(values).subspan(first, count), part.array);
-    first += count;
+  size_t next = 0;
+  for (const auto& [name, tensor] : to) {
+    heddle::cuda::copy(values[next++], tensor, transformer_.context().stream());
   }
+  transformer_.context().synchronize();
 }
 
 }  // namespace heddle::train::cuda

@@ -5,9 +5,9 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "heddle/model/cuda/training.h"
+#include "heddle/train/cuda/eight_bits.h"
 #include "heddle/train/optimizer.h"
 
 namespace heddle::train::cuda {
@@ -25,17 +25,16 @@ class AdamW : public Optimizer {
   void load(const std::string& path) override;
 
  private:
-  struct Part {
-    std::string prefix;
-    float* array;
-  };
-  std::vector<Part> parts() const;
+  /// All of the state by name, on the GPU.
+  std::map<std::string, Tensor> tensors() const;
 
   model::cuda::TrainingTransformer& transformer_;
   AdamWSettings settings_;
-  Tensor means_, squares_, averages_;  // f32, as long as the parameters
-  Tensor scratch_;                     // f64
-  Tensor result_;                      // i8 [8], page-locked
+  Tensor means_, squares_;  // f32, as long as the parameters; not with 8 bits
+  std::unique_ptr<EightBitMoments> eight_bits_;
+  Tensor averages_;  // as long as the parameters
+  Tensor scratch_;   // f64
+  Tensor result_;    // i8 [8], page-locked
 };
 
 }  // namespace heddle::train::cuda
