@@ -134,6 +134,26 @@ Supervised random_pairs(int64_t sentences, int64_t longest, int32_t vocabulary) 
   return batch;
 }
 
+TEST(TrainingGpu, GradientsOfEveryOptionAreTheHostsWhereNoReluTurnsOver) {
+  for (const TrainingCase& each : training_cases()) {
+    for (const ActivationKind activation : {ActivationKind::gelu, ActivationKind::silu}) {
+      SCOPED_TRACE(str(each.name, activation == ActivationKind::gelu ? ", gelu" : ", silu"));
+      TransformerConfig config = widened(each.config);
+      config.activation = activation;
+      const Supervised batch =
+          random_pairs(40, 20, std::min(config.source_vocabulary, config.target_vocabulary));
+      TrainingTransformer host(random_model(config));
+      cuda::TrainingTransformer gpu(random_model(config), 0);
+      LossSettings settings = each.settings;
+      settings.teacher_weight = 0;
+      const LossSums found = run_on_gpu(gpu, batch, settings);
+      const LossSums expected = run(host, batch, settings);
+      EXPECT_NEAR(found.loss, expected.loss, 0.01 * expected.loss);
+      expect_same_gradients(gpu, host, kShare);
+    }
+  }
+}
+
 TEST(TrainingGpu, DropoutIsTheHosts) {
   for (const bool prenorm : {false, true}) {
     SCOPED_TRACE(prenorm ? "norm before" : "norm after");
