@@ -24,7 +24,8 @@ cp "$here/train.yaml" "$folder"
 cd "$folder"
 
 [ -s vocab.spm ] ||
-  "$heddle" vocab --input "$corpus" --columns "$columns" --size "${PIECES:-32000}" --output vocab.spm
+  "$heddle" vocab --input "$corpus" --columns "$columns" --lines 1000000 --size "${PIECES:-32000}" \
+    --output vocab.spm
 "$heddle" train --config train.yaml --train_file "$corpus" --source_column "${columns%,*}" \
   --target_column "${columns#*,}" --max_steps "${STEPS:-4050}" --output_dir run "${@:4}"
 runs=(run)
