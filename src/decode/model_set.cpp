@@ -32,6 +32,8 @@ void check(const TranslatorSettings& settings) {
   HEDDLE_CHECK(settings.max_source_tokens >= 2 && settings.max_source_tokens <= 65536,
                "translator: max_source_tokens is ", settings.max_source_tokens,
                "; expected 2 … 65536");
+  HEDDLE_CHECK(settings.text_threads >= 0 && settings.text_threads <= 1024,
+               "translator: ", settings.text_threads, " threads for text; expected 0 … 1024");
   if (settings.device == DeviceType::cpu) return;
   require_gpu();
   HEDDLE_CHECK(settings.decoders >= 1 && settings.decoders <= 64, "translator: ", settings.decoders,
@@ -58,10 +60,11 @@ TranslatorSettings TranslatorSettings::of(DeviceType device) {
 ModelSet::ModelSet(const TranslatorSettings& settings)
     : settings_(settings), threads_(threads_of(settings)) {
   check(settings);
+  text_threads_ = settings_.text_threads;
   if (!on_gpu()) return;
   const int all = threads_;
   threads_ = settings_.decoders;
-  text_threads_ = std::max(all - threads_, 1);
+  if (text_threads_ == 0) text_threads_ = std::max(all - threads_, 1);
 }
 
 ModelSet::ModelSet(std::span<const std::string> paths, const TranslatorSettings& settings)

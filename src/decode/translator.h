@@ -34,6 +34,10 @@ struct TranslatorSettings {
   DeviceType device = DeviceType::cpu;
   int decoders = 3;
 
+  /// Threads beside the workers that do the text alone, of streams; 0: workers do both, or, on a
+  /// GPU, as many as the decoders leave.
+  int text_threads = 0;
+
   bool shortlist = false;        ///< use the model's lexical shortlist, or `shortlist_file`
   std::string shortlist_file{};  ///< a Marian binary shortlist; empty: the one beside the model
 
