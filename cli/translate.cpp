@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <type_traits>
 
 #include "cli/commands.h"
 #include "cli/translate_files.h"
@@ -29,7 +30,9 @@ struct Options {
   std::vector<std::string> models;
   std::string in, out, json, prefix, references;
   std::string precision = "native", alignments = "none";
-  int64_t threads = 0, rows = 64, encode_tokens = 1024, refill_rows = 16, window_lines = 2048;
+  std::string device = "cpu";
+  int64_t threads = 0, decoders = 3;
+  int64_t rows = 0, encode_tokens = 0, refill_rows = 0, window_lines = 0;
   int64_t max_source_tokens = 256, max_line_bytes = 4 << 20;
   int64_t beam = 1, n_best = 1, top_k = 0, seed = 1, no_repeat_ngram = 0, min_length = 0;
   double length_penalty = 1, patience = 1, max_length_factor = 3, temperature = 1, top_p = 1;
@@ -38,7 +41,7 @@ struct Options {
   bool shortlist = false, sample = false, scores = false, profile = false, quiet = false;
   bool restart = false, tab_prefix = false, allow_unknown = false, split_sentences = false;
   std::string source_language;
-  bool serial_text = false, unfused = false;
+  bool serial_text = false, unfused = false, no_graphs = false;
 };
 
 ops::Precision precision_of(const std::string& name) {
@@ -48,6 +51,12 @@ ops::Precision precision_of(const std::string& name) {
   HEDDLE_CHECK(name == "int8", "--precision: found '", name,
                "'; expected native, f32, bf16 or int8");
   return ops::Precision::int8;
+}
+
+DeviceType device_of(const std::string& name) {
+  if (name == "cpu") return DeviceType::cpu;
+  HEDDLE_CHECK(name == "cuda", "--device: found '", name, "'; expected cpu or cuda");
+  return DeviceType::cuda;
 }
 
 Columns columns_of(const Options& options) {
@@ -63,15 +72,20 @@ Columns columns_of(const Options& options) {
 }
 
 decode::TranslatorSettings settings_of(const Options& options) {
-  decode::TranslatorSettings settings;
+  using decode::TranslatorSettings;
+  TranslatorSettings settings = TranslatorSettings::of(device_of(options.device));
+  const auto replace = [](auto& setting, int64_t given) {
+    if (given != 0) setting = static_cast<std::remove_reference_t<decltype(setting)>>(given);
+  };
+  settings.decoders = static_cast<int>(options.decoders);
   settings.threads = static_cast<int>(options.threads);
   settings.precision = precision_of(options.precision);
   settings.shortlist = options.shortlist;
   settings.shortlist_file = options.shortlist_file;
-  settings.rows = static_cast<int>(options.rows);
-  settings.encode_tokens = options.encode_tokens;
-  settings.refill_rows = static_cast<int>(options.refill_rows);
-  settings.window_lines = options.window_lines;
+  replace(settings.rows, options.rows);
+  replace(settings.encode_tokens, options.encode_tokens);
+  replace(settings.refill_rows, options.refill_rows);
+  replace(settings.window_lines, options.window_lines);
   settings.max_source_tokens = options.max_source_tokens;
   settings.max_line_bytes = options.max_line_bytes;
   settings.split_sentences = options.split_sentences;
@@ -79,6 +93,7 @@ decode::TranslatorSettings settings_of(const Options& options) {
   settings.allow_unknown = options.allow_unknown;
   settings.parallel_text = !options.serial_text;
   settings.fused_choice = !options.unfused;
+  settings.graphs = !options.no_graphs;
   return settings;
 }
 
@@ -110,7 +125,8 @@ std::string task_of(const Options& o) {
              o.repetition_penalty, " ", o.no_repeat_ngram, " shortlist ", o.shortlist, " ",
              o.shortlist_file, " columns ", o.scores, " ", o.alignments, " text ", o.prefix, " ",
              o.tab_prefix, " ", o.split_sentences, " ", o.source_language, " ", o.max_source_tokens,
-             " ", o.max_line_bytes, " ", o.allow_unknown);
+             " ", o.max_line_bytes, " ", o.allow_unknown,
+             o.device == "cpu" ? "" : " device " + o.device);
 }
 
 /// The run: a reader on one side, outputs in order on the other, and where each line ended in the
@@ -273,16 +289,19 @@ void add_run_options(const Command& command, Options& o) {
   command.flag("--restart", o.restart, "do not go on with an interrupted run");
   command.option("--threads", o.threads, "workers; 0: one a processor");
   command.option("--precision", o.precision, "native, f32, bf16 or int8", "KIND");
-  command.option("--rows", o.rows, "sentences a thread decodes at once");
-  command.option("--encode-tokens", o.encode_tokens, "most tokens encoded at once");
-  command.option("--refill-rows", o.refill_rows, "rows free before more are encoded");
-  command.option("--window-lines", o.window_lines, "lines read ahead and sorted");
+  command.option("--device", o.device, "cpu or cuda", "KIND");
+  command.option("--decoders", o.decoders, "threads that decode, on a GPU; the others do the text");
+  command.option("--rows", o.rows, "sentences a thread decodes at once; 0: as the device likes");
+  command.option("--encode-tokens", o.encode_tokens, "most tokens encoded at once; 0: the same");
+  command.option("--refill-rows", o.refill_rows, "rows free before more are encoded; 0: the same");
+  command.option("--window-lines", o.window_lines, "lines read ahead and sorted; 0: the same");
   command.option("--max-source-tokens", o.max_source_tokens, "longer sentences are cut");
   command.option("--max-line-bytes", o.max_line_bytes, "longer lines get an empty line");
   command.flag("--split-sentences", o.split_sentences, "translate each sentence of a line alone");
   command.option("--source-language", o.source_language, "where sentences end: en, pt, …", "CODE");
   command.flag("--serial-text", o.serial_text, "one thread does all the text");
   command.flag("--unfused-choice", o.unfused, "store all logits before the choice");
+  command.flag("--no-graphs", o.no_graphs, "on a GPU: launch each kernel by itself");
   command.option("--references", o.references, "print BLEU and chrF against these lines", "FILE");
   command.flag("--profile", o.profile, "say where the time goes");
   command.option("--json", o.json, "write the summary to a file", "FILE");

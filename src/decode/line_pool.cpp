@@ -4,18 +4,21 @@
 
 namespace heddle::decode {
 
-LinePool::LinePool(int64_t window_lines, int workers)
+LinePool::LinePool(int64_t window_lines, int decoders, bool text_apart)
     : window_lines_(static_cast<size_t>(std::max<int64_t>(window_lines, 1))),
-      workers_(static_cast<size_t>(workers)) {}
+      decoders_(static_cast<size_t>(decoders)),
+      decoding_(text_apart ? decoders_ : 0) {}
 
 void LinePool::add(LinePointer line) {
+  bool apart = false;
   {
     const std::lock_guard lock(mutex_);
     if (error_) std::rethrow_exception(error_);
     raw_.push_back(std::move(line));
     ++added_;
+    apart = decoding_ > 0;
   }
-  changed_.notify_one();
+  (apart ? text_ : changed_).notify_one();
 }
 
 void LinePool::put(std::vector<Item> items) {
@@ -31,57 +34,88 @@ void LinePool::put(std::vector<Item> items) {
   changed_.notify_all();
 }
 
+void LinePool::put_decoded(std::vector<LinePointer> lines) {
+  if (lines.empty()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    for (LinePointer& line : lines) decoded_.push_back(std::move(line));
+  }
+  text_.notify_all();
+}
+
 void LinePool::close() {
   const std::lock_guard lock(mutex_);
   closed_ = true;
   changed_.notify_all();
+  text_.notify_all();
 }
 
 void LinePool::fail(std::exception_ptr error) {
   const std::lock_guard lock(mutex_);
   if (!error_) error_ = std::move(error);
   changed_.notify_all();
+  text_.notify_all();
 }
 
-bool LinePool::gives(int free_rows, Work& work) {
-  if (!raw_.empty() && prepared_.size() < window_lines_) {
-    const size_t count = std::min(kPreparedAtOnce, raw_.size());
+bool LinePool::gives_text(Work& work) {
+  const auto take = [&work](std::deque<LinePointer>& from, Task task) {
+    const size_t count = std::min(kPreparedAtOnce, from.size());
     for (size_t i = 0; i < count; ++i) {
-      work.lines.push_back(std::move(raw_.front()));
-      raw_.pop_front();
+      work.lines.push_back(std::move(from.front()));
+      from.pop_front();
     }
+    work.task = task;
+  };
+  if (!raw_.empty() && prepared_.size() < window_lines_) {
+    take(raw_, Task::prepare);
     ++preparing_;
-    work.task = Task::prepare;
     return true;
   }
-  if (!prepared_.empty() && prepared_.front().rows <= free_rows) {
-    // The last ones are shared out, so that no worker is left with all of them.
-    const bool last = closed_ && raw_.empty() && preparing_ == 0;
-    size_t share = last ? (prepared_.size() + workers_ - 1) / workers_ : prepared_.size();
-    for (; share > 0 && prepared_.front().rows <= free_rows; --share) {
-      free_rows -= prepared_.front().rows;
-      std::pop_heap(prepared_.begin(), prepared_.end(), comes_later);
-      work.items.push_back(std::move(prepared_.back()));
-      prepared_.pop_back();
-    }
-    work.task = Task::decode;
-    return true;
-  }
-  if (closed_ && raw_.empty() && prepared_.empty() && preparing_ == 0) {
-    work.task = Task::finished;
-    return true;
-  }
-  return false;
+  if (decoded_.empty()) return false;
+  take(decoded_, Task::assemble);
+  return true;
 }
 
-LinePool::Work LinePool::next(int free_rows, bool busy) {
+bool LinePool::gives_pieces(int free_rows, Work& work) {
+  if (prepared_.empty() || prepared_.front().rows > free_rows) return false;
+  // The last ones are shared out, so that no worker is left with all of them.
+  const bool last = closed_ && raw_.empty() && preparing_ == 0;
+  size_t share = last ? (prepared_.size() + decoders_ - 1) / decoders_ : prepared_.size();
+  for (; share > 0 && prepared_.front().rows <= free_rows; --share) {
+    free_rows -= prepared_.front().rows;
+    std::pop_heap(prepared_.begin(), prepared_.end(), comes_later);
+    work.items.push_back(std::move(prepared_.back()));
+    prepared_.pop_back();
+  }
+  work.task = Task::decode;
+  return true;
+}
+
+bool LinePool::gives(int free_rows, Duty duty, Work& work) {
+  if (duty != Duty::decoding && gives_text(work)) return true;
+  if (duty != Duty::text && gives_pieces(free_rows, work)) {
+    if (duty == Duty::decoding) text_.notify_all();  // there may be room for more
+    return true;
+  }
+  const bool decoded = closed_ && raw_.empty() && prepared_.empty() && preparing_ == 0;
+  if (!decoded || (duty == Duty::text && decoding_ > 0)) return false;
+  work.task = Task::finished;
+  return true;
+}
+
+LinePool::Work LinePool::next(int free_rows, bool busy, Duty duty) {
   Work work;
   std::unique_lock lock(mutex_);
   for (;;) {
     if (error_) std::rethrow_exception(error_);
-    if (gives(free_rows, work) || busy) return work;
-    changed_.wait(lock);
+    if (gives(free_rows, duty, work) || busy) break;
+    (duty == Duty::text ? text_ : changed_).wait(lock);
   }
+  // Who is not busy any more has put all its lines: when none is left, the text has all there are.
+  if (duty == Duty::decoding && work.task == Task::finished && !busy && --decoding_ == 0) {
+    text_.notify_all();
+  }
+  return work;
 }
 
 }  // namespace heddle::decode

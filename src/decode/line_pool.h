@@ -15,8 +15,9 @@ namespace heddle::decode {
 
 class LinePool : public WorkSource {
  public:
-  /// Prepared pieces are kept at `window_lines` or above, as long as lines come.
-  LinePool(int64_t window_lines, int workers);
+  /// Prepared pieces are kept at `window_lines` or above, as long as lines come. `decoders` threads
+  /// decode; with `text_apart` others do the text.
+  LinePool(int64_t window_lines, int decoders, bool text_apart = false);
 
   void add(LinePointer line);
   void put(std::vector<Item> items) override;
@@ -25,17 +26,23 @@ class LinePool : public WorkSource {
   /// Throws the error in every worker from now on.
   void fail(std::exception_ptr error);
 
-  Work next(int free_rows, bool busy) override;
+  Work next(int free_rows, bool busy, Duty duty) override;
+  void put_decoded(std::vector<LinePointer> lines) override;
 
  private:
-  bool gives(int free_rows, Work& work);
+  bool gives(int free_rows, Duty duty, Work& work);
+  bool gives_text(Work& work);
+  bool gives_pieces(int free_rows, Work& work);
 
   const size_t window_lines_;
-  const size_t workers_;
+  const size_t decoders_;
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable changed_;  // for those who decode …
+  std::condition_variable text_;     // … and those who do the text alone
+  size_t decoding_;                  // of the decoders, those that have not been told the end
   std::deque<LinePointer> raw_;
-  std::vector<Item> prepared_;  // a heap
+  std::deque<LinePointer> decoded_;  // to be put together by those who do the text alone
+  std::vector<Item> prepared_;       // a heap
   size_t added_ = 0;
   size_t preparing_ = 0;  // chunks of lines that were given and not yet put
   bool closed_ = false;

@@ -4,28 +4,12 @@
 
 #include "heddle/base/error.h"
 #include "heddle/decode/choose.h"
+#include "heddle/decode/output_bias.h"
 #include "heddle/ops/linear.h"
 
 namespace heddle::decode {
 
 namespace {
-
-std::vector<float> bias_of(const model::Transformer& transformer, bool allow_unknown) {
-  const model::TransformerConfig& config = transformer.config();
-  const std::span<const float> given = transformer.output_bias();
-  std::vector<float> bias(static_cast<size_t>(config.target_vocabulary), 0.0f);
-  std::copy(given.begin(), given.end(), bias.begin());
-  const auto forbid = [&](int32_t token) {
-    if (token >= 0 && token != config.eos) bias[static_cast<size_t>(token)] = kNever;
-  };
-  // Those of a language model may be what ends its turns, or begins its words.
-  if (!config.is_language_model()) {
-    forbid(config.pad);
-    if (!allow_unknown) forbid(config.unk);
-  }
-  for (const int32_t token : config.never_written) forbid(token);
-  return bias;
-}
 
 /// Joins lists into one with offsets; an empty list of candidates stands for all tokens, which no
 /// ragged list can say, so callers keep the two apart.
@@ -46,7 +30,7 @@ ops::IdLists ragged(std::span<const Tokens> lists, std::vector<int32_t>& ids,
 ModelEngine::ModelEngine(const model::Transformer& transformer, const EngineSettings& settings)
     : transformer_(transformer),
       settings_(settings),
-      bias_(bias_of(transformer, settings.allow_unknown)),
+      bias_(output_bias(transformer.config(), transformer.output_bias(), settings.allow_unknown)),
       workspace_(settings.instructions),
       state_(
           transformer,

@@ -4,11 +4,11 @@
 #pragma once
 
 #include <memory>
-#include <string_view>
 #include <vector>
 
 #include "heddle/base/threads.h"
 #include "heddle/decode/engine.h"
+#include "heddle/decode/engine_settings.h"
 #include "heddle/decode/profile.h"
 #include "heddle/model/decoder_state.h"
 #include "heddle/model/transformer.h"
@@ -16,17 +16,6 @@
 #include "heddle/ops/workspace.h"
 
 namespace heddle::decode {
-
-/// How much an engine holds at once, and what it never writes.
-struct EngineSettings {
-  int rows = 64;
-  int64_t source_tokens = 4096;
-  int64_t target_tokens = 16384;    ///< self-attention decoders only: every row reserves its limit
-  bool allow_unknown = false;       ///< the unknown token may be written
-  bool fused = true;                ///< off: all logits are stored before the choice (for ablation)
-  ThreadPool* threads = nullptr;    ///< share large products; null: one thread
-  std::string_view instructions{};  ///< set of the kernels by name; empty: the widest there is
-};
 
 class ModelEngine : public Engine {
  public:

@@ -32,13 +32,39 @@ void check(const TranslatorSettings& settings) {
   HEDDLE_CHECK(settings.max_source_tokens >= 2 && settings.max_source_tokens <= 65536,
                "translator: max_source_tokens is ", settings.max_source_tokens,
                "; expected 2 … 65536");
+  HEDDLE_CHECK(settings.text_threads >= 0 && settings.text_threads <= 1024,
+               "translator: ", settings.text_threads, " threads for text; expected 0 … 1024");
+  if (settings.device == DeviceType::cpu) return;
+  require_gpu();
+  HEDDLE_CHECK(settings.decoders >= 1 && settings.decoders <= 64, "translator: ", settings.decoders,
+               " decoders; expected 1 … 64");
+  HEDDLE_CHECK(settings.precision == model::Precision::native ||
+                   settings.precision == model::Precision::bf16,
+               "--precision: found f32 or int8 on a GPU; expected bf16, or native, which is the "
+               "same there. Hint: --device cpu");
 }
 
 }  // namespace
 
+TranslatorSettings TranslatorSettings::of(DeviceType device) {
+  TranslatorSettings settings;
+  if (device == DeviceType::cpu) return settings;
+  settings.device = device;
+  settings.rows = 4096;
+  settings.encode_tokens = 16384;
+  settings.refill_rows = 256;
+  settings.window_lines = 65536;
+  return settings;
+}
+
 ModelSet::ModelSet(const TranslatorSettings& settings)
     : settings_(settings), threads_(threads_of(settings)) {
   check(settings);
+  text_threads_ = settings_.text_threads;
+  if (!on_gpu()) return;
+  const int all = threads_;
+  threads_ = settings_.decoders;
+  if (text_threads_ == 0) text_threads_ = std::max(all - threads_, 1);
 }
 
 ModelSet::ModelSet(std::span<const std::string> paths, const TranslatorSettings& settings)
@@ -58,16 +84,20 @@ void ModelSet::add(const model::ModelFiles& files, const std::string& name) {
   HEDDLE_CHECK(!files.config.is_language_model(), "translator: ", name,
                " is a language model; expected an encoder–decoder, which translates");
   std::future<void> reads_text;  // takes as long as packing the weights does
-  if (models_.empty()) {
+  if (models() == 0) {
     load_shortlist(files);
     reads_text = std::async(std::launch::async, [&] { load_text(files); });
   }
   for (const auto& [parameter_name, parameter] : files.parameters) {
     parameters_ += parameter.values.elements();
   }
-  models_.emplace_back(files, settings_.precision);
+  if (on_gpu()) {
+    gpu_models_.emplace_back(files);
+  } else {
+    models_.emplace_back(files, settings_.precision);
+  }
   if (reads_text.valid()) reads_text.get();
-  const model::TransformerConfig &first = models_[0].config(), &last = models_.back().config();
+  const model::TransformerConfig &first = config(), &last = config_of(models() - 1);
   HEDDLE_CHECK(first.target_vocabulary == last.target_vocabulary &&
                    first.source_vocabulary == last.source_vocabulary && first.eos == last.eos,
                "translator: ", name, " has a vocabulary of ", last.target_vocabulary,
@@ -76,12 +106,13 @@ void ModelSet::add(const model::ModelFiles& files, const std::string& name) {
 }
 
 void ModelSet::finish() {
-  const model::TransformerConfig& config = models_[0].config();
+  const model::TransformerConfig& config = this->config();
   int64_t most = settings_.max_source_tokens;
-  for (const model::Transformer& transformer : models_) {
-    const int64_t positions = transformer.config().max_positions;
+  for (size_t i = 0; i < models(); ++i) {
+    const int64_t positions = config_of(i).max_positions;
     if (positions > 0) most = std::min(most, positions);
   }
+  if (on_gpu()) fit_rows();
   text_.source = &*source_;
   text_.target = target_ ? &*target_ : &*source_;
   text_.end = config.eos;
@@ -89,6 +120,17 @@ void ModelSet::finish() {
   text_.segments.longest = static_cast<size_t>(most - 1);  // the end comes behind
   text_.segments.split_sentences = settings_.split_sentences;
   text_.segments.language = settings_.source_language;
+}
+
+/// As many rows as the GPU's memory has room for, with all engines side by side.
+void ModelSet::fit_rows() {
+  constexpr double kMostOfMemory = 0.8;
+  const double share = kMostOfMemory / static_cast<double>(threads_ * std::ssize(gpu_models_));
+  const EngineSettings wanted = engine_settings({});
+  for (const GpuModel& model : gpu_models_) {
+    settings_.rows = std::min(settings_.rows, model.fitted(wanted, share).rows);
+  }
+  settings_.refill_rows = std::min(settings_.refill_rows, settings_.rows);
 }
 
 void ModelSet::load_text(const model::ModelFiles& files) {
@@ -129,12 +171,22 @@ EngineSettings ModelSet::engine_settings(const Options& options) const {
   engine.target_tokens = std::max(kLeastTargetTokens, longest * rows_of(options));
   engine.allow_unknown = settings_.allow_unknown;
   engine.fused = settings_.fused_choice;
+  engine.graphs = settings_.graphs;
+  if (!on_gpu()) return engine;
+  // Each row reserves its limit; most sources are far shorter than the longest.
+  constexpr int64_t kReserved = 160;
+  engine.target_tokens = std::max(engine.target_tokens, kReserved * engine.rows);
   return engine;
 }
 
 std::unique_ptr<Worker> ModelSet::new_worker(const EngineSettings& engine) const {
   std::vector<std::unique_ptr<Engine>> members;
   std::vector<const Profile*> profiles;
+  for (const GpuModel& model : gpu_models_) {
+    GpuModel::Made made = model.engine(engine);
+    profiles.push_back(made.profile);
+    members.push_back(std::move(made.engine));
+  }
   for (const model::Transformer& transformer : models_) {
     auto member = std::make_unique<ModelEngine>(transformer, engine);
     profiles.push_back(&member->profile());
@@ -151,6 +203,7 @@ std::unique_ptr<Worker> ModelSet::new_worker(const EngineSettings& engine) const
 int64_t ModelSet::bytes() const {
   int64_t bytes = 0;
   for (const model::Transformer& transformer : models_) bytes += transformer.bytes();
+  for (const GpuModel& model : gpu_models_) bytes += model.bytes();
   return bytes;
 }
 

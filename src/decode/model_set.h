@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "heddle/decode/gpu.h"
 #include "heddle/decode/model_engine.h"
 #include "heddle/decode/scheduler.h"
 #include "heddle/decode/shortlist.h"
@@ -29,29 +30,37 @@ class ModelSet {
 
   const TextSettings& text() const { return text_; }
   const TranslatorSettings& settings() const { return settings_; }
-  const model::TransformerConfig& config() const { return models_[0].config(); }
+  const model::TransformerConfig& config() const { return config_of(0); }
   bool has_shortlist() const { return shortlist_.has_value(); }
-  int64_t bytes() const;  ///< memory of the packed weights
+  int64_t bytes() const;  ///< memory of the weights
   int64_t parameters() const { return parameters_; }
 
   /// What an engine must hold for requests with such options.
   EngineSettings engine_settings(const Options& options) const;
   std::unique_ptr<Worker> new_worker(const EngineSettings& engine) const;
 
-  /// Workers that the settings ask for.
+  /// Workers that the settings ask for, and threads beside them that do the text alone.
   int threads() const { return threads_; }
+  int text_threads() const { return text_threads_; }
 
  private:
   explicit ModelSet(const TranslatorSettings& settings);
   void add(const model::ModelFiles& files, const std::string& name);
   void finish();
+  void fit_rows();
   void load_text(const model::ModelFiles& files);
   void load_shortlist(const model::ModelFiles& files);
+  bool on_gpu() const { return settings_.device == DeviceType::cuda; }
+  size_t models() const { return on_gpu() ? gpu_models_.size() : models_.size(); }
+  const model::TransformerConfig& config_of(size_t model) const {
+    return on_gpu() ? gpu_models_[model].config() : models_[model].config();
+  }
 
   TranslatorSettings settings_;
-  int threads_ = 1;
+  int threads_ = 1, text_threads_ = 0;
   int64_t parameters_ = 0;
-  std::vector<model::Transformer> models_;
+  std::vector<model::Transformer> models_;  // or …
+  std::vector<GpuModel> gpu_models_;
   std::optional<text::Tokenizer> source_, target_;  // no target: the source's
   std::optional<Shortlist> shortlist_;
   TextSettings text_;

@@ -33,6 +33,7 @@ void Scheduler::submit(Request request) {
                  " in its prefix; expected tokens below ", engine_.vocabulary(),
                  " and not the end, ", engine_.end());
   }
+  has_deadlines_ |= request.deadline.has_value();
   waiting_.push_back({std::move(request), settings_.now()});
 }
 
@@ -76,11 +77,13 @@ void Scheduler::expire(std::vector<Result>& results) {
     return request.deadline && *request.deadline <= now;
   };
   std::vector<uint64_t> ids;
-  for (const Waiting& item : waiting_) {
-    if (late(item.request)) ids.push_back(item.request.id);
-  }
-  for (const Live& item : live_) {
-    if (late(item.search->request())) ids.push_back(item.search->request().id);
+  if (has_deadlines_) {
+    for (const Waiting& item : waiting_) {
+      if (late(item.request)) ids.push_back(item.request.id);
+    }
+    for (const Live& item : live_) {
+      if (late(item.search->request())) ids.push_back(item.search->request().id);
+    }
   }
   for (const uint64_t id : ids) {
     cancel(id);
@@ -222,11 +225,11 @@ void Scheduler::run(Group& group, std::vector<Search*>& finished) {
 void Scheduler::retire(const std::vector<Search*>& finished, std::vector<Result>& results) {
   if (finished.empty()) return;
   const Clock::time_point now = settings_.now();
+  std::vector<const Search*> sorted(finished.begin(), finished.end());
+  std::ranges::sort(sorted);
   // Live ones keep their order: `finished` names them in the order of the groups.
   std::erase_if(live_, [&](Live& live) {
-    if (std::find(finished.begin(), finished.end(), live.search.get()) == finished.end()) {
-      return false;
-    }
+    if (!std::ranges::binary_search(sorted, live.search.get())) return false;
     results.push_back({.id = live.search->request().id,
                        .status = Status::finished,
                        .hypotheses = live.search->finish(),

@@ -90,6 +90,7 @@ class Scheduler {
   std::vector<Result> dropped_;
   int live_rows_ = 0;
   int64_t live_source_tokens_ = 0;
+  bool has_deadlines_ = false;  // of some request so far
 
   // Answers of the step at hand.
   std::vector<int32_t> best_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "heddle/base/error.h"
+
 namespace heddle::decode {
 
 namespace {
@@ -215,7 +217,7 @@ bool Service::gives(int free_rows, Work& work) {
   return false;
 }
 
-WorkSource::Work Service::next(int free_rows, bool busy) {
+WorkSource::Work Service::next(int free_rows, bool busy, Duty) {
   Work work;
   std::unique_lock lock(mutex_);
   for (;;) {
@@ -233,6 +235,10 @@ WorkSource::Work Service::next(int free_rows, bool busy) {
     if (gives(free_rows, work) || busy) return work;
     changed_.wait(lock);
   }
+}
+
+void Service::put_decoded(std::vector<LinePointer>) {
+  HEDDLE_CHECK(false, "service: decoded lines; expected workers that put them together");
 }
 
 void Service::put(std::vector<Item> items) {

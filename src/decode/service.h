@@ -71,7 +71,8 @@ class Service : private WorkSource {
  private:
   struct ServiceLine;
 
-  Work next(int free_rows, bool busy) override;
+  Work next(int free_rows, bool busy, Duty duty) override;
+  void put_decoded(std::vector<LinePointer> lines) override;
   void put(std::vector<Item> items) override;
   bool gives(int free_rows, Work& work);
   void take_lines(Work& work);

@@ -13,12 +13,12 @@ constexpr size_t kLineBytes = 256;
 }  // namespace
 
 Stream::Stream(const TextSettings& text, const Options& options, const TranslatorSettings& settings,
-               int workers)
+               const Crew& crew)
     : options_(std::make_shared<const Options>(options)),
-      pool_(settings.window_lines, workers),
-      job_{.source = pool_, .text_by_workers = settings.parallel_text},
+      pool_(settings.window_lines, crew.decoding, crew.text > 0),
+      job_{.source = pool_, .text_by_workers = settings.parallel_text, .text_apart = crew.text > 0},
       text_(text),
-      workers_(workers),
+      crew_(crew),
       max_line_bytes_(static_cast<size_t>(settings.max_line_bytes)),
       window_(kWindowBytes + static_cast<size_t>(2 * settings.window_lines) * kLineBytes) {
   options.check();
@@ -119,7 +119,7 @@ Statistics Stream::statistics(double seconds) {
   const std::lock_guard lock(job_.mutex);
   Statistics all = job_.statistics;
   all.seconds = seconds;
-  all.threads = workers_;
+  all.threads = crew_.decoding + crew_.text;
   const Profile& profile = all.profile;
   all.profile.search = std::max(0.0, job_.worker_seconds - profile.total());
   return all;

@@ -15,10 +15,15 @@ namespace heddle::decode {
 /// What ends a stream that was asked to stop.
 struct Stopped {};
 
+/// Threads of one call: workers that decode, and others for text alone; none: workers do both.
+struct Crew {
+  int decoding = 1, text = 0;
+};
+
 class Stream {
  public:
   Stream(const TextSettings& text, const Options& options, const TranslatorSettings& settings,
-         int workers);
+         const Crew& crew);
   ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
@@ -38,7 +43,7 @@ class Stream {
 
   Job& job() { return job_; }
   const Options& options() const { return *options_; }
-  int workers() const { return workers_; }
+  const Crew& crew() const { return crew_; }
   Statistics statistics(double seconds);
 
  private:
@@ -54,7 +59,7 @@ class Stream {
   LinePool pool_;
   Job job_;
   TextPath text_;  // of the thread that does all the text, when the workers do not
-  const int workers_;
+  const Crew crew_;
   const size_t max_line_bytes_;
   text::OrderedWindow<Done> window_;
   std::thread reader_;

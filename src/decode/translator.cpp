@@ -7,6 +7,7 @@
 #include "heddle/base/error.h"
 #include "heddle/decode/model_set.h"
 #include "heddle/decode/stream.h"
+#include "heddle/decode/text_worker.h"
 
 namespace heddle::decode {
 
@@ -60,8 +61,16 @@ Statistics Translator::State::run(Stream& stream, bool inline_worker, const Sink
       stream.fail(std::current_exception());
     }
   };
+  const auto do_text = [this, &stream] {
+    try {
+      TextWorker(models.text()).run(stream.job());
+    } catch (...) {
+      stream.fail(std::current_exception());
+    }
+  };
   std::vector<std::thread> helpers;
-  const int started = inline_worker ? stream.workers() - 1 : stream.workers();
+  const int started = stream.crew().decoding - (inline_worker ? 1 : 0);
+  for (int i = 0; i < stream.crew().text; ++i) helpers.emplace_back(do_text);
   for (int i = 0; i < started; ++i) helpers.emplace_back(work);
   if (inline_worker) work();
   std::exception_ptr error;
@@ -103,7 +112,7 @@ std::vector<Translation> Translator::translate(std::span<const std::string> line
                " prefixes for ", lines.size(), " lines; expected one a line");
   const int workers =
       static_cast<int>(std::clamp<int64_t>(std::ssize(lines), 1, state_->models.threads()));
-  Stream stream(state_->models.text(), options, state_->models.settings(), workers);
+  Stream stream(state_->models.text(), options, state_->models.settings(), {.decoding = workers});
   for (size_t i = 0; i < lines.size(); ++i) {
     stream.add(lines[i], prefixes.empty() ? std::string() : prefixes[i]);
   }
@@ -119,7 +128,7 @@ std::vector<Translation> Translator::translate(std::span<const std::string> line
 Statistics Translator::translate_stream(const Source& source, const Sink& sink,
                                         const Options& options, const Control& control) const {
   Stream stream(state_->models.text(), options, state_->models.settings(),
-                state_->models.threads());
+                {.decoding = state_->models.threads(), .text = state_->models.text_threads()});
   stream.read(source, control);
   return state_->run(stream, false, sink, control);
 }

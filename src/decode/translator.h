@@ -29,6 +29,15 @@ struct TranslatorSettings {
   int threads = 0;  ///< workers; 0: one a processor
   model::Precision precision = model::Precision::native;
 
+  /// On a GPU models are bf16. `decoders` of the threads decode, each on a stream of the GPU with
+  /// rows of its own; the others do the text.
+  DeviceType device = DeviceType::cpu;
+  int decoders = 3;
+
+  /// Threads beside the workers that do the text alone, of streams; 0: workers do both, or, on a
+  /// GPU, as many as the decoders leave.
+  int text_threads = 0;
+
   bool shortlist = false;        ///< use the model's lexical shortlist, or `shortlist_file`
   std::string shortlist_file{};  ///< a Marian binary shortlist; empty: the one beside the model
 
@@ -43,7 +52,12 @@ struct TranslatorSettings {
   std::string source_language{};     ///< "en": where sentences end
   bool allow_unknown = false;        ///< the unknown token may be written
   bool fused_choice = true;          ///< off: logits are stored before the choice
+  bool graphs = true;                ///< off: on a GPU each kernel of a step is launched by itself
   bool parallel_text = true;         ///< off: one thread does all the text, as most translators do
+
+  /// What suits a device: on a GPU a step takes long enough for thousands of rows. Rows that do not
+  /// fit its memory are left out.
+  static TranslatorSettings of(DeviceType device);
 };
 
 /// One way to translate a line. For lines that were cut, pieces are side by side: tokens and token

@@ -60,6 +60,7 @@ class WorkSource {
  public:
   enum class Task : uint8_t {
     prepare,   ///< `lines` are to be prepared and put
+    assemble,  ///< `lines` were decoded elsewhere and are to be put together
     decode,    ///< `items` are to be submitted
     step,      ///< nothing new: go on with what is live
     finished,  ///< nothing will come any more
@@ -70,10 +71,16 @@ class WorkSource {
     std::vector<Item> items;
   };
 
+  /// What a thread is there for.
+  enum class Duty : uint8_t { all, text, decoding };
+
   virtual ~WorkSource() = default;
 
   /// What a worker does next that has so many free rows. One that is not busy waits for work.
-  virtual Work next(int free_rows, bool busy) = 0;
+  virtual Work next(int free_rows, bool busy, Duty duty) = 0;
+
+  /// Takes lines that were decoded by one whose duty is not text.
+  virtual void put_decoded(std::vector<LinePointer> lines) = 0;
 
   /// Takes all pieces of the lines of one next().
   virtual void put(std::vector<Item> items) = 0;

@@ -89,6 +89,10 @@ std::vector<LinePointer> Worker::take_lines() {
 }
 
 void Worker::complete(Job& job, const LinePointer& line) {
+  if (job.text_apart) {
+    decoded_.push_back(line);
+    return;
+  }
   Translation translation;
   if (job.text_by_workers) {
     const Share share(statistics_.profile.text);
@@ -114,26 +118,30 @@ void Worker::step(Job& job) {
     live_.erase(place);
   }
   results_.clear();
+  if (!decoded_.empty()) job.source.put_decoded(std::exchange(decoded_, {}));
 }
 
 void Worker::run(Job& job) {
   statistics_ = {};
   results_.clear();
   live_.clear();
+  decoded_.clear();
   held_rows_ = 0;
   seen_dropped_ = job.dropped;
   job.live_rows -= std::exchange(counted_rows_, 0);  // of a run that has thrown
   scheduler_ = std::make_unique<Scheduler>(*engine_, settings_);
+  using Duty = WorkSource::Duty;
+  const Duty duty = job.text_apart ? Duty::decoding : Duty::all;
   const Timer timer;
   const Profile before = engine_profile();
   int steps = 0;
   for (;;) {
     const bool busy = !scheduler_->idle();
     if (busy) {
-      work_ = job.source.next(room(), true);
+      work_ = job.source.next(room(), true, duty);
     } else {
       const Share share(statistics_.profile.idle);
-      work_ = job.source.next(room(), false);
+      work_ = job.source.next(room(), false, duty);
     }
     if (work_.task == WorkSource::Task::finished && !busy) break;
     if (work_.task == WorkSource::Task::prepare) {

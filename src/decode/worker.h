@@ -19,6 +19,7 @@ namespace heddle::decode {
 struct Job {
   WorkSource& source;
   bool text_by_workers = true;  ///< off: lines come prepared and leave as they were decoded
+  bool text_apart = false;      ///< workers decode alone; the text has threads of its own
 
   /// Takes a line that is done, from any worker; its translation is empty unless text_by_workers.
   std::function<void(LinePointer, Translation)> done{};
@@ -65,6 +66,7 @@ class Worker {
   WorkSource::Work work_;                    // at hand
   std::unordered_map<uint64_t, Item> live_;  // in the scheduler, by request id
   int held_rows_ = 0;                        // of these
+  std::vector<LinePointer> decoded_;         // by this step, for those who do the text
   uint64_t seen_dropped_ = 0;
   int counted_rows_ = 0;  // of ours, in the job's live rows
   uint64_t next_id_ = 0;

@@ -1,7 +1,6 @@
 #include "heddle/model/decoder_state.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "heddle/base/error.h"
@@ -27,33 +26,16 @@ const TransformerConfig& checked(const TransformerConfig& config, const Limits& 
   return config;
 }
 
-/// Copies rows [from, from + count) of a pool to [to, …).
-void copy_rows(const Tensor& pool, int64_t from, int64_t to, int64_t count) {
-  const size_t row = static_cast<size_t>(pool.dim(1)) * size_of(pool.dtype());
-  auto* base = static_cast<std::byte*>(pool.raw());
-  std::memcpy(base + static_cast<size_t>(to) * row, base + static_cast<size_t>(from) * row,
-              static_cast<size_t>(count) * row);
-}
-
-/// [D] of one layer and row.
-Tensor cell_of(const Tensor& cells, int64_t layer, int64_t row) {
-  return cells.slice(0, layer, layer + 1).slice(1, row, row + 1);
-}
-
-int64_t bytes_of(const std::vector<Tensor>& tensors) {
-  int64_t sum = 0;
-  for (const Tensor& tensor : tensors) {
-    sum += tensor.elements() * static_cast<int64_t>(size_of(tensor.dtype()));
-  }
-  return sum;
-}
-
 }  // namespace
 
 DecoderState::DecoderState(const Transformer& transformer, const Limits& limits)
     : DecoderState(transformer.config(), limits) {}
 
 DecoderState::DecoderState(const TransformerConfig& config, const Limits& limits)
+    : DecoderState(config, limits, std::make_unique<HostPools>(checked(config, limits), limits)) {}
+
+DecoderState::DecoderState(const TransformerConfig& config, const Limits& limits,
+                           std::unique_ptr<PoolMemory> memory)
     : limits_(limits),
       attends_(checked(config, limits).decoder_kind == DecoderKind::self_attention),
       reads_(!config.is_language_model()),
@@ -62,28 +44,13 @@ DecoderState::DecoderState(const TransformerConfig& config, const Limits& limits
       before_(static_cast<size_t>(limits.rows)),
       taken_(static_cast<size_t>(limits.rows)),
       source_pool_(limits.source_tokens),
-      target_pool_(limits.target_tokens) {
+      target_pool_(limits.target_tokens),
+      memory_(std::move(memory)) {
   for (int i = limits.rows - 1; i >= 0; --i) {  // so that slot 0 is handed out first
     slots_[static_cast<size_t>(i)].memory.cell = i;
     free_slots_.push_back(i);
     free_sources_.push_back(i);
   }
-  const int64_t kv_width = config.decoder_key_value_heads() * config.decoder_head_width();
-  const int64_t layers = config.decoder.layers;
-  pools_.dtype = limits.memory;
-  for (int64_t layer = 0; layer < layers; ++layer) {
-    const auto pool = [&](int64_t tokens) {
-      return Tensor::empty({tokens, kv_width}, limits.memory);
-    };
-    if (reads_) {
-      pools_.cross_keys.push_back(pool(limits.source_tokens));
-      pools_.cross_values.push_back(pool(limits.source_tokens));
-    }
-    if (!attends_) continue;
-    pools_.self_keys.push_back(pool(limits.target_tokens));
-    pools_.self_values.push_back(pool(limits.target_tokens));
-  }
-  if (!attends_) pools_.cells = Tensor::zeros({layers, limits.rows, config.width}, DType::f32);
 }
 
 const DecoderState::Slot& DecoderState::slot(int index) const {
@@ -137,17 +104,16 @@ std::optional<int> DecoderState::start(int source, int64_t target_limit) {
           .memory = {.past = *past, .cell = slot.memory.cell, .length = 0}};
   ++sources_[static_cast<size_t>(source)].users;
   ++live_;
-  for (int64_t layer = 0; !attends_ && layer < pools_.cells.dim(0); ++layer) {
-    const Tensor cell = cell_of(pools_.cells, layer, slot.memory.cell);
-    std::fill_n(cell.data<float>(), cell.elements(), 0.0f);
-  }
+  if (!attends_) memory_->clear_cell(slot.memory.cell);
   return index;
 }
 
 std::optional<int> DecoderState::fork(int slot) {
   const Slot& from = this->slot(slot);
   const auto index = start(from.source, from.limit);
-  if (index) copy_memory(from.memory, slots_[static_cast<size_t>(*index)].memory);
+  if (index && from.memory.length > 0) {  // else there is nothing to copy yet
+    copy_memory(from.memory, slots_[static_cast<size_t>(*index)].memory);
+  }
   return index;
 }
 
@@ -167,16 +133,12 @@ void DecoderState::copy_state(int from, int to) {
 }
 
 void DecoderState::copy_memory(const Memory& from, Memory& to) {
-  for (size_t layer = 0; layer < pools_.self_keys.size(); ++layer) {
-    copy_rows(pools_.self_keys[layer], from.past.begin, to.past.begin, from.length);
-    copy_rows(pools_.self_values[layer], from.past.begin, to.past.begin, from.length);
-  }
-  for (int64_t layer = 0; !attends_ && layer < pools_.cells.dim(0); ++layer) {
-    const Tensor cell = cell_of(pools_.cells, layer, from.cell);
-    std::copy_n(cell.data<float>(), cell.elements(),
-                cell_of(pools_.cells, layer, to.cell).data<float>());
-  }
   to.length = from.length;
+  if (!attends_) {
+    memory_->copy_cell(from.cell, to.cell);
+  } else if (from.length > 0) {
+    memory_->copy_past(from.past.begin, to.past.begin, from.length);
+  }
 }
 
 void DecoderState::reorder(std::span<const int> slots, std::span<const int> parents) {
@@ -262,13 +224,6 @@ DecoderState::Step DecoderState::advance(int slot) {
           .at = attends_ ? memory.past.begin + position : memory.cell,
           .past = memory.past,
           .source = sources_[static_cast<size_t>(its.source)].range};
-}
-
-int64_t DecoderState::bytes() const {
-  const Tensor& cells = pools_.cells;
-  return bytes_of(pools_.cross_keys) + bytes_of(pools_.cross_values) + bytes_of(pools_.self_keys) +
-         bytes_of(pools_.self_values) +
-         (cells.defined() ? cells.elements() * int64_t{sizeof(float)} : 0);
 }
 
 }  // namespace heddle::model

@@ -14,38 +14,27 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "heddle/model/config.h"
+#include "heddle/model/pool_memory.h"
 #include "heddle/model/token_pool.h"
-#include "heddle/tensor/tensor.h"
 
 namespace heddle::model {
 
 class Transformer;
 
-/// How much a DecoderState holds.
-struct Limits {
-  int rows = 1;               ///< slots: sentences, or hypotheses, decoded at once
-  int64_t source_tokens = 0;  ///< of all slots together; forks count once; language models: 0
-  int64_t target_tokens = 0;  ///< of all slots together, each reserving its target limit
-  DType memory = DType::f32;  ///< of keys and values: f32 or bf16
-};
-
-/// The memory behind all slots.
-struct StatePools {
-  DType dtype = DType::f32;
-  std::vector<Tensor> cross_keys, cross_values;  ///< a decoder layer: [source_tokens, K · E]
-  std::vector<Tensor> self_keys, self_values;    ///< a decoder layer: [target_tokens, K · E]
-  Tensor cells;                                  ///< SSRU: f32 [layers, rows, D]
-};
-
 class DecoderState {
  public:
   DecoderState(const Transformer& transformer, const Limits& limits);
   DecoderState(const TransformerConfig& config, const Limits& limits);
+
+  /// … with memory that is elsewhere, or of another size than the limits say.
+  DecoderState(const TransformerConfig& config, const Limits& limits,
+               std::unique_ptr<PoolMemory> memory);
 
   const Limits& limits() const { return limits_; }
 
@@ -70,14 +59,14 @@ class DecoderState {
   int live() const { return live_; }  ///< slots in use
   int free_rows() const { return limits_.rows - live_; }
   int64_t free_source_tokens() const { return source_pool_.free_tokens(); }
-  int64_t source_length(int slot) const;  ///< tokens of its source
-  int64_t length(int slot) const;         ///< steps done
-  int64_t target_limit(int slot) const;   ///< most steps
-  int64_t bytes() const;                  ///< memory held, all of it from the start
+  int64_t source_length(int slot) const;              ///< tokens of its source
+  int64_t length(int slot) const;                     ///< steps done
+  int64_t target_limit(int slot) const;               ///< most steps
+  int64_t bytes() const { return memory_->bytes(); }  ///< held, all of it from the start
 
   // For the model.
 
-  const StatePools& pools() const { return pools_; }
+  const StatePools& pools() const { return memory_->pools(); }
   TokenPool::Range source_range(int slot) const;
 
   /// Where a slot's own past lies: a range of the target pool, or a row of the cells.
@@ -135,7 +124,7 @@ class DecoderState {
   int live_ = 0;
 
   TokenPool source_pool_, target_pool_;
-  StatePools pools_;
+  std::unique_ptr<PoolMemory> memory_;
 };
 
 }  // namespace heddle::model

@@ -24,17 +24,6 @@ struct PackedRows {
   Visible sliding{};  ///< of layers that slide: the same within the window
 };
 
-/// What one decoder layer keeps of the past of a step's rows: keys and values [tokens, K · E], to
-/// which each row adds its own at `at`, or the SSRU's cells, row r's at cells + at[r] · D.
-struct LayerPast {
-  void* keys = nullptr;
-  void* values = nullptr;
-  DType dtype = DType::f32;
-  int64_t tokens = 0;
-  float* cells = nullptr;
-  std::span<const int32_t> at{};  ///< [R]; empty: there is no past, rows are whole sentences
-};
-
 /// The rows of a decoder and all that they look at.
 struct DecoderRows {
   PackedRows rows;
@@ -96,8 +85,5 @@ class PackedMemory : public DecoderMemoryOf<P> {
   Rows& encoded_;
   std::optional<Rows> both_;  // keys | values of the layer asked for last
 };
-
-/// Appends row r of `from` [R, K · E] to a pool of keys or values at row at[r].
-void store_rows(const ops::Rows& from, std::span<const int32_t> at, DType dtype, void* pool);
 
 }  // namespace heddle::model

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "heddle/model/layers.h"
-#include "heddle/ops/ssru.h"
 
 namespace heddle::model {
 
@@ -111,14 +110,9 @@ void self_attention(P& pass, const SelfAttention& layer, const StackEnds& ends,
                                   .rows = &projected,
                                   .first_key = shape.queries(),
                                   .first_value = keys_end};
-    if constexpr (P::kHasPast) {
-      if (!past.at.empty()) {
-        store_rows(pass.columns(projected, shape.queries(), keys_end), past.at, past.dtype,
-                   past.keys);
-        store_rows(pass.columns(projected, keys_end, layer.in.width), past.at, past.dtype,
-                   past.values);
-        keys = {past.keys, past.values, past.tokens, shape.keys(), past.dtype};
-      }
+    if (!past.at.empty()) {
+      pass.store(projected, {shape.queries(), keys_end, shape.keys()}, past);
+      keys = {past.keys, past.values, past.tokens, shape.keys(), past.dtype};
     }
     typename P::Rows queries = pass.columns(projected, 0, shape.queries());
     typename P::Rows out = pass.rows(in.count(), shape.queries());
@@ -136,14 +130,10 @@ void ssru(P& pass, const Ssru& layer, const DecoderRows& rows, const LayerPast& 
     pass.linear(in, layer.gates, {}, gates);
     typename P::Rows own = pass.rows(in.count(), in.width());
     typename P::Rows& out = finish.residual != nullptr ? own : finish.y;
-    if constexpr (P::kHasPast) {
-      if (past.at.empty()) {
-        pass.ssru_scan(gates, rows.offsets, out);
-      } else {
-        ops::ssru_step(gates, past.cells, past.at, out, pass.workspace());
-      }
-    } else {
+    if (past.at.empty()) {
       pass.ssru_scan(gates, rows.offsets, out);
+    } else {
+      pass.ssru_step(gates, past, out);
     }
     if (finish.residual != nullptr) pass.add(own, finish.y);  // y is the residual itself
   });

@@ -8,11 +8,31 @@
 #include "heddle/attention/decode.h"
 #include "heddle/autograd/functions.h"
 #include "heddle/base/error.h"
+#include "heddle/base/half.h"
 #include "heddle/ops/linear.h"
 #include "heddle/ops/norm.h"
 #include "heddle/ops/ssru.h"
 
 namespace heddle::model {
+
+namespace {
+
+/// Writes row r of `from` [R, K · E] to row at[r] of a pool of keys or values.
+void store_rows(const ops::Rows& from, std::span<const int32_t> at, DType dtype, void* pool) {
+  const int64_t width = from.width();
+  for (int64_t r = 0; r < from.count(); ++r) {
+    const float* row = from.row(r);
+    const int64_t first = at[static_cast<size_t>(r)] * width;
+    if (dtype == DType::f32) {
+      std::copy_n(row, width, static_cast<float*>(pool) + first);
+    } else {
+      auto* to = static_cast<BFloat16*>(pool) + first;
+      for (int64_t i = 0; i < width; ++i) to[i] = BFloat16(row[i]);
+    }
+  }
+}
+
+}  // namespace
 
 void Pass::linear(ops::Rows& x, const Projection& projection, const After& after, ops::Rows& y) {
   if (tape_ != nullptr) return record_linear(x, projection, after, y);
@@ -113,6 +133,18 @@ void Pass::turn(const RotaryTable& rotary, std::span<const int32_t> positions, i
 void Pass::ssru_scan(const ops::Rows& gates, std::span<const int32_t> offsets, ops::Rows& y) {
   if (tape_ != nullptr) return autograd::ssru_scan(*tape_, gates, offsets, y);
   ops::ssru_scan(gates, offsets, nullptr, y, workspace_);
+}
+
+void Pass::ssru_step(const ops::Rows& gates, const LayerPast& past, ops::Rows& y) {
+  ops::ssru_step(gates, past.cells, past.at, y, workspace_);
+}
+
+void Pass::store(ops::Rows& x, const KeyColumns& columns, const LayerPast& past) {
+  const auto store = [&](int64_t first, void* pool) {
+    store_rows(x.columns(first, first + columns.width, workspace_), past.at, past.dtype, pool);
+  };
+  store(columns.first_key, past.keys);
+  store(columns.first_value, past.values);
 }
 
 void Pass::drop(double probability, ops::Rows& x) {

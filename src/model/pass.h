@@ -52,6 +52,22 @@ struct KeysOf {
 };
 using Keys = KeysOf<ops::Rows>;
 
+/// What one decoder layer keeps of the past of a step's rows: keys and values [tokens, K · E], to
+/// which each row adds its own at `at`, or the SSRU's cells, row r's at cells + at[r] · D.
+struct LayerPast {
+  void* keys = nullptr;
+  void* values = nullptr;
+  DType dtype = DType::f32;
+  int64_t tokens = 0;
+  float* cells = nullptr;
+  std::span<const int32_t> at{};  ///< [R]; empty: there is no past, rows are whole sentences
+};
+
+/// Columns of keys and of values, each `width` wide.
+struct KeyColumns {
+  int64_t first_key, first_value, width;
+};
+
 /// What a run that trains has beside weights and workspace. Values and gradients of parameters are
 /// numbered as in parameters_of.
 struct Training {
@@ -71,7 +87,6 @@ struct Training {
 class Pass {
  public:
   using Rows = ops::Rows;
-  static constexpr bool kHasPast = true;  ///< decoding, a step at a time
 
   Pass(const Weights& weights, ops::Workspace& workspace, const Training* training = nullptr)
       : weights_(weights),
@@ -139,6 +154,12 @@ class Pass {
 
   /// The SSRU over whole sentences.
   void ssru_scan(const ops::Rows& gates, std::span<const int32_t> offsets, ops::Rows& y);
+
+  /// One step of the SSRU's cells.
+  void ssru_step(const ops::Rows& gates, const LayerPast& past, ops::Rows& y);
+
+  /// Keys and values among the columns of x go to row at[r] of where the past keeps them.
+  void store(ops::Rows& x, const KeyColumns& columns, const LayerPast& past);
 
   /// out [R, H · E] = softmax(scale · q · keysᵀ) · values over what each row sees. `weights`,
   /// unless null, receives the softmax of the alignment head; row views only.

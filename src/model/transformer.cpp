@@ -9,6 +9,7 @@
 #include "heddle/mask/builders.h"
 #include "heddle/model/layers.h"
 #include "heddle/model/packed_forward.h"
+#include "heddle/model/step_rows.h"
 #include "heddle/model/weights.h"
 
 namespace heddle::model {
@@ -103,9 +104,11 @@ void encode_group(const Weights& weights, const EncodeGroup& group, const StateP
     ops::Rows both(count, layer.cross.keys_values.width, workspace);  // keys | values
     project_source(pass, layer, encoded, both);
     const int64_t half = both.width() / 2;
-    store_rows(both.columns(0, half, workspace), group.at, pools.dtype, pools.cross_keys[i].raw());
-    store_rows(both.columns(half, 2 * half, workspace), group.at, pools.dtype,
-               pools.cross_values[i].raw());
+    pass.store(both, {0, half, half},
+               {.keys = pools.cross_keys[i].raw(),
+                .values = pools.cross_values[i].raw(),
+                .dtype = pools.dtype,
+                .at = group.at});
   }
 }
 
@@ -122,31 +125,17 @@ void run_steps(const Weights& weights, const Steps& steps, DecoderState& state, 
                ops::Workspace& workspace) {
   const TransformerConfig& config = weights.config;
   const size_t count = steps.slots.size();
-  const auto take = [&] {
-    return std::span<int32_t>(workspace.take<int32_t>(static_cast<int64_t>(count)), count);
-  };
-  const auto position = take(), at = take(), self_begin = take(), self_length = take(),
-             cross_begin = take(), cross_length = take(), near_begin = take(), near_length = take();
-  for (size_t r = 0; r < count; ++r) {
-    const DecoderState::Step step = state.advance(steps.slots[r]);
-    check_length("target", step.position + 1, config);
-    position[r] = static_cast<int32_t>(step.position);
-    at[r] = static_cast<int32_t>(step.at);
-    self_begin[r] = static_cast<int32_t>(step.past.begin);
-    self_length[r] = static_cast<int32_t>(step.position + 1);
-    cross_begin[r] = static_cast<int32_t>(step.source.begin);
-    cross_length[r] = static_cast<int32_t>(step.source.length);
-    near_length[r] = static_cast<int32_t>(std::min(step.position + 1, config.window));
-    near_begin[r] = self_begin[r] + self_length[r] - near_length[r];
-  }
+  StepRows tables(workspace.take<int32_t>(StepRows::kTables * static_cast<int64_t>(count)),
+                  static_cast<int64_t>(count));
+  tables.advance(steps.slots, config, state);
   Pass pass(weights, workspace);
-  SlotMemory memory(state.pools(), at);
+  SlotMemory memory(state.pools(), tables.at);
   run_decoder(pass,
               {.rows = {.tokens = steps.tokens,
-                        .positions = position,
-                        .visible = {.begin = self_begin, .length = self_length},
-                        .sliding = {.begin = near_begin, .length = near_length}},
-               .cross = {.begin = cross_begin, .length = cross_length},
+                        .positions = tables.position,
+                        .visible = {.begin = tables.self_begin, .length = tables.self_length},
+                        .sliding = {.begin = tables.near_begin, .length = tables.near_length}},
+               .cross = {.begin = tables.cross_begin, .length = tables.cross_length},
                .alignments = steps.alignments},
               memory, hidden);
 }

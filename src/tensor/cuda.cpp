@@ -80,6 +80,13 @@ std::string device_name(int device) {
   return properties.name;
 }
 
+size_t free_memory(int device) {
+  const DeviceGuard guard(device);
+  size_t free = 0, total = 0;
+  HEDDLE_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  return free;
+}
+
 size_t shared_memory_per_block(int device) {
   return static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
 }
@@ -248,11 +255,37 @@ void Event::wait_in(StreamHandle stream) const {
   HEDDLE_CUDA_CHECK(cudaStreamWaitEvent(stream, event_, 0));
 }
 
+void Event::wait() const { HEDDLE_CUDA_CHECK(cudaEventSynchronize(event_)); }
+
 double Event::milliseconds_since(const Event& earlier) const {
   HEDDLE_CUDA_CHECK(cudaEventSynchronize(event_));
   float milliseconds = 0;
   HEDDLE_CUDA_CHECK(cudaEventElapsedTime(&milliseconds, earlier.event_, event_));
   return milliseconds;
+}
+
+Graph::Graph(StreamHandle stream, const std::function<void()>& work) {
+  // Of this thread alone: others go on allocating meanwhile.
+  HEDDLE_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+  cudaGraph_t taken = nullptr;
+  try {
+    work();
+  } catch (...) {
+    cudaStreamEndCapture(stream, &taken);
+    if (taken != nullptr) cudaGraphDestroy(taken);
+    cudaGetLastError();
+    throw;
+  }
+  HEDDLE_CUDA_CHECK(cudaStreamEndCapture(stream, &taken));
+  const cudaError_t status = cudaGraphInstantiate(&graph_, taken, 0);
+  cudaGraphDestroy(taken);
+  HEDDLE_CUDA_CHECK(status);
+}
+
+Graph::~Graph() { cudaGraphExecDestroy(graph_); }
+
+void Graph::launch(StreamHandle stream) const {
+  HEDDLE_CUDA_CHECK(cudaGraphLaunch(graph_, stream));
 }
 
 void copy(const Tensor& from, const Tensor& to, StreamHandle stream) {

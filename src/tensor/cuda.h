@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +19,7 @@
 
 struct CUstream_st;
 struct CUevent_st;
+struct CUgraphExec_st;
 
 namespace heddle::cuda {
 
@@ -39,6 +41,9 @@ int multiprocessors(int device);
 
 /// "NVIDIA H200".
 std::string device_name(int device);
+
+/// Bytes of a GPU's memory that nobody has taken.
+size_t free_memory(int device);
 
 /// Shared memory that one block may ask for.
 size_t shared_memory_per_block(int device);
@@ -121,10 +126,28 @@ class Event {
 
   void record(StreamHandle stream);
   void wait_in(StreamHandle stream) const;  ///< later work of that stream waits for it
+  void wait() const;  ///< returns when it was reached; at once when never recorded
   double milliseconds_since(const Event& earlier) const;  ///< waits for both
 
  private:
   CUevent_st* event_ = nullptr;
+};
+
+/// Work of one stream, kept to be queued again as a whole: one launch instead of many. Memory that
+/// it uses must stay where it is.
+class Graph {
+ public:
+  /// Takes up what `work` queues on the stream, which is not done by this; may throw, and then the
+  /// stream is as before. Work queued must not wait, nor allocate GPU memory.
+  Graph(StreamHandle stream, const std::function<void()>& work);
+  ~Graph();
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+
+  void launch(StreamHandle stream) const;
+
+ private:
+  CUgraphExec_st* graph_ = nullptr;
 };
 
 /// Queues a copy between equal shapes and dtypes, both contiguous, host or GPU on either side. From

@@ -19,6 +19,7 @@ int device_count() { return 0; }
 int compute_capability(int) { refuse(); }
 int multiprocessors(int) { refuse(); }
 std::string device_name(int) { refuse(); }
+size_t free_memory(int) { refuse(); }
 size_t shared_memory_per_block(int) { refuse(); }
 
 DeviceGuard::DeviceGuard(int) { refuse(); }
@@ -50,7 +51,12 @@ Event::Event() { refuse(); }
 Event::~Event() { static_cast<void>(event_); }
 void Event::record(StreamHandle) {}
 void Event::wait_in(StreamHandle) const {}
+void Event::wait() const {}
 double Event::milliseconds_since(const Event&) const { return 0; }
+
+Graph::Graph(StreamHandle, const std::function<void()>&) { refuse(); }
+Graph::~Graph() { static_cast<void>(graph_); }
+void Graph::launch(StreamHandle) const {}
 
 void copy(const Tensor&, const Tensor&, StreamHandle) { refuse(); }
 void zero(const Tensor&, StreamHandle) { refuse(); }

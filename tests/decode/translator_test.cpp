@@ -50,6 +50,8 @@ TEST(Translator, CompanyOrderAndThreadsChangeNoLine) {
         {.threads = 2, .rows = 5, .encode_tokens = 30, .refill_rows = 2, .window_lines = 7},
         {.threads = 2, .rows = 16, .refill_rows = 16, .parallel_text = false},
         {.threads = 4, .fused_choice = false},
+        {.threads = 3, .text_threads = 2, .rows = 4, .refill_rows = 2, .window_lines = 9},
+        {.threads = 2, .text_threads = 1, .parallel_text = false},
     };
     for (const TranslatorSettings& each : settings) {
       const Translator translator(folder.model(), each);
@@ -145,21 +147,24 @@ TEST(Translator, SamplesDependOnSeedAndLineAlone) {
 
 TEST(Translator, ErrorsOfSourceAndSinkComeBack) {
   const ModelFolder folder;
-  const Translator translator(folder.model(), {.threads = 2, .window_lines = 4});
-  const auto endless = [](Translator::InputLine& line) {
-    line.text = "the cat";
-    return true;
-  };
-  const auto failing_sink = [](Translation&&) { throw Error("disk full"); };
-  EXPECT_THROW(translator.translate_stream(endless, failing_sink, {}, {}), Error);
-  int count = 0;
-  const auto failing_source = [&](Translator::InputLine& line) {
-    HEDDLE_CHECK(++count < 50, "pipe broken");
-    line.text = "a mat";
-    return true;
-  };
-  EXPECT_THROW(translator.translate_stream(failing_source, [](Translation&&) {}, {}, {}), Error);
-  EXPECT_FALSE(translator.translate("the cat").text.empty());  // and it still works
+  for (const int text : {0, 2}) {
+    const Translator translator(folder.model(),
+                                {.threads = 2, .text_threads = text, .window_lines = 4});
+    const auto endless = [](Translator::InputLine& line) {
+      line.text = "the cat";
+      return true;
+    };
+    const auto failing_sink = [](Translation&&) { throw Error("disk full"); };
+    EXPECT_THROW(translator.translate_stream(endless, failing_sink, {}, {}), Error);
+    int count = 0;
+    const auto failing_source = [&](Translator::InputLine& line) {
+      HEDDLE_CHECK(++count < 50, "pipe broken");
+      line.text = "a mat";
+      return true;
+    };
+    EXPECT_THROW(translator.translate_stream(failing_source, [](Translation&&) {}, {}, {}), Error);
+    EXPECT_FALSE(translator.translate("the cat").text.empty());  // and it still works
+  }
 }
 
 TEST(Translator, StopsWhenAsked) {

@@ -1,5 +1,7 @@
 #include "heddle/autograd/cuda/tape.h"
 
+#include <utility>
+
 namespace heddle::autograd::cuda {
 
 namespace {
@@ -8,14 +10,19 @@ constexpr size_t kLargestBlock = size_t{512} << 20;  // bytes; more would be hel
 
 }  // namespace
 
-Machine::Machine(int device)
+template <typename... Stream>
+Machine::Machine(std::in_place_t, int device, Stream... stream)
     : values(heddle::cuda::block_allocator(device), kLargestBlock),
       gradients(heddle::cuda::block_allocator(device), kLargestBlock),
       scratch(heddle::cuda::block_allocator(device), kLargestBlock),
-      context_(device),
+      context_(device, stream...),
       scratch_memory_(scratch, context_.device()),
       scratch_context_(device, context_.stream(), scratch_memory_),
       gemm_(context_) {}
+
+Machine::Machine(int device) : Machine(std::in_place, device) {}
+Machine::Machine(int device, heddle::cuda::StreamHandle stream)
+    : Machine(std::in_place, device, stream) {}
 
 void GpuMemory::zero(BFloat16* values_at, int64_t count) const {
   heddle::cuda::zero(Tensor::wrap(values_at, {count}, {1}, DType::bf16, device), stream);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "heddle/autograd/basic_tape.h"
 #include "heddle/ops/cuda/gemm.h"
@@ -34,6 +35,7 @@ class WorkspaceAllocator : public Allocator {
 class Machine {
  public:
   explicit Machine(int device);
+  Machine(int device, heddle::cuda::StreamHandle stream);  ///< on the caller's stream
 
   heddle::cuda::Context& context() { return context_; }
   heddle::cuda::Context& scratch_context() { return scratch_context_; }  ///< memory: `scratch`
@@ -43,6 +45,9 @@ class Machine {
   ops::Workspace host, values, gradients, scratch;
 
  private:
+  template <typename... Stream>
+  Machine(std::in_place_t, int device, Stream... stream);
+
   heddle::cuda::Context context_;
   WorkspaceAllocator scratch_memory_;
   heddle::cuda::Context scratch_context_;

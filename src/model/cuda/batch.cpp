@@ -84,7 +84,7 @@ int64_t Staging::put_bytes(const void* from, int64_t bytes) {
   return at;
 }
 
-MaskOffsets LaidOutBatch::lay_out(ColumnMask mask) {
+MaskOffsets lay_out(ColumnMask mask, Staging& staging) {
   std::vector<heddle::cuda::ColumnBounds> bounds;
   const MaskView view = mask.view();
   bounds.reserve(static_cast<size_t>(view.key_length));
@@ -92,9 +92,19 @@ MaskOffsets LaidOutBatch::lay_out(ColumnMask mask) {
     const MaskColumn column = mask_column(view, 0, key);
     bounds.push_back({column.lts, column.lte, column.uts, column.ute});
   }
-  const int64_t at = staging_->put<heddle::cuda::ColumnBounds>(bounds);
+  const int64_t at = staging.put<heddle::cuda::ColumnBounds>(bounds);
   const MaskReach reach = mask.reach();
   return {std::move(mask), reach, at};
+}
+
+heddle::cuda::DeviceColumns columns_of(const MaskOffsets& mask, const std::byte* base) {
+  return {reinterpret_cast<const heddle::cuda::ColumnBounds*>(base + mask.bounds),
+          1,
+          1,
+          mask.mask.query_length(),
+          mask.mask.key_length(),
+          mask.mask.offset(),
+          mask.mask.causal()};
 }
 
 LaidOutBatch::LaidOutBatch(const TrainingBatch& batch, bool learned_positions,
@@ -102,10 +112,13 @@ LaidOutBatch::LaidOutBatch(const TrainingBatch& batch, bool learned_positions,
     : staging_((memory->clear(), std::move(memory))),
       source_(put(batch.pair.sources, batch.pair.source_offsets, learned_positions, *staging_)),
       target_(put(batch.pair.targets, batch.pair.target_offsets, learned_positions, *staging_)),
-      documents_(lay_out(masks::document(lengths_with_tokens(batch.pair.source_offsets)))),
-      causal_(lay_out(masks::causal_document(lengths_with_tokens(batch.pair.target_offsets)))),
+      documents_(
+          lay_out(masks::document(lengths_with_tokens(batch.pair.source_offsets)), *staging_)),
+      causal_(lay_out(masks::causal_document(lengths_with_tokens(batch.pair.target_offsets)),
+                      *staging_)),
       cross_(lay_out(masks::cross_document(lengths_of(batch.pair.target_offsets),
-                                           lengths_of(batch.pair.source_offsets)))),
+                                           lengths_of(batch.pair.source_offsets)),
+                     *staging_)),
       labels_(staging_->put(batch.labels)),
       weights_(staging_->put(batch.weights)),
       teacher_ids_(staging_->put(batch.teacher.ids)),
@@ -127,13 +140,7 @@ BatchSide DeviceBatch::side(const SideOffsets& side) const {
 
 DeviceBatch::Masked DeviceBatch::masked(const MaskOffsets& mask,
                                         autograd::cuda::Machine& machine) const {
-  const heddle::cuda::DeviceColumns columns{at<heddle::cuda::ColumnBounds>(mask.bounds),
-                                            1,
-                                            1,
-                                            mask.mask.query_length(),
-                                            mask.mask.key_length(),
-                                            mask.mask.offset(),
-                                            mask.mask.causal()};
+  const heddle::cuda::DeviceColumns columns = columns_of(mask, base_);
   return {&mask.mask, DeviceMask(columns, machine.context(), mask.reach)};
 }
 

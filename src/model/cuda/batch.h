@@ -77,6 +77,12 @@ struct MaskOffsets {
   int64_t bounds;
 };
 
+/// Lays the mask's bounds out.
+MaskOffsets lay_out(ColumnMask mask, Staging& staging);
+
+/// They, once all that was laid out has been copied to `base` on the GPU.
+heddle::cuda::DeviceColumns columns_of(const MaskOffsets& mask, const std::byte* base);
+
 /// The host's part of a batch.
 class LaidOutBatch {
  public:
@@ -88,7 +94,6 @@ class LaidOutBatch {
 
  private:
   friend class DeviceBatch;
-  MaskOffsets lay_out(ColumnMask mask);
 
   std::unique_ptr<Staging> staging_;
   SideOffsets source_, target_;

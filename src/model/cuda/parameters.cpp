@@ -124,18 +124,19 @@ class DeviceParameters::Placer {
 };
 
 DeviceParameters::DeviceParameters(const Weights& weights, std::span<const Tensor> values,
-                                   heddle::cuda::Context& context)
+                                   heddle::cuda::Context& context, Use use)
     : context_(context) {
   Placer placer(*this, weights, values);
   placer.run();
   Allocator& memory = heddle::cuda::block_allocator(context.device().index);
   values_ = Tensor::empty({placer.end()}, DType::f32, memory);
-  gradients_ = Tensor::empty({placer.end()}, DType::f32, memory);
+  if (use == Use::training) gradients_ = Tensor::empty({placer.end()}, DType::f32, memory);
   copies_ = Tensor::empty({placer.end()}, DType::bf16, memory);
   heddle::cuda::zero(values_, context.stream());
-  zero_gradients();
+  if (use == Use::training) zero_gradients();
   upload(values, this->values());
   refresh_copies();
+  if (use == Use::inference) keep_vectors();
 
   each_projection(weights, [&](const Projection& projection) {
     if (projection.parts.empty()) return;
@@ -169,6 +170,31 @@ DeviceParameters::DeviceParameters(const Weights& weights, std::span<const Tenso
                                             .weights = ranges_[last - 1],
                                             .biases = ranges_[last]});
   });
+}
+
+void DeviceParameters::keep_vectors() {
+  const int64_t vectors = values_.elements() - matrices_;
+  Tensor kept =
+      Tensor::empty({vectors}, DType::f32, heddle::cuda::block_allocator(context_.device().index));
+  if (vectors > 0) {
+    heddle::cuda::copy(values_.slice(0, matrices_, matrices_ + vectors), kept, context_.stream());
+  }
+  context_.synchronize();  // the block goes back to the driver
+  values_ = std::move(kept);
+  first_value_ = matrices_;
+}
+
+int64_t DeviceParameters::bytes() const {
+  const int64_t singles = values_.elements() + (is_trained() ? gradients_.elements() : 0);
+  return singles * int64_t{sizeof(float)} + copies_.elements() * int64_t{sizeof(BFloat16)};
+}
+
+const float* DeviceParameters::value(ParameterNumber number) const {
+  if (number < 0) return nullptr;
+  const int64_t place = offset(number);
+  HEDDLE_CHECK(place >= first_value_, "model: the f32 values of matrix ", number,
+               " on a GPU; expected a vector, or a model that is trained");
+  return values() + (place - first_value_);
 }
 
 void DeviceParameters::zero_gradients() { heddle::cuda::zero(gradients_, context_.stream()); }

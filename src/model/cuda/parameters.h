@@ -1,6 +1,7 @@
 // All parameters of a model on a GPU: f32 masters, their f32 gradients, and bf16 copies, which
 // products read. Each is one array; what one projection is made of lies next to each other in it,
-// so that it is one matrix.
+// so that it is one matrix. A model that is not trained has no gradients, and of the masters those
+// of the vectors alone.
 #pragma once
 
 #include <cstdint>
@@ -16,23 +17,30 @@ namespace heddle::model::cuda {
 
 class DeviceParameters {
  public:
+  enum class Use : uint8_t { training, inference };
+
   /// Places the parameters, takes their values over and zeros the gradients. `weights` says what
   /// belongs together and outlives this.
   DeviceParameters(const Weights& weights, std::span<const Tensor> values,
-                   heddle::cuda::Context& context);
+                   heddle::cuda::Context& context, Use use = Use::training);
   DeviceParameters(const DeviceParameters&) = delete;
   DeviceParameters& operator=(const DeviceParameters&) = delete;
 
-  int64_t count() const { return values_.elements(); }  ///< with the gaps, which stay 0
+  int64_t count() const { return copies_.elements(); }  ///< with the gaps, which stay 0
   int64_t matrices() const { return matrices_; }        ///< elements before the first vector
 
-  float* values() const { return values_.data<float>(); }
+  float* values() const { return values_.data<float>(); }  ///< when trained
   float* gradients() const { return gradients_.data<float>(); }
   BFloat16* copies() const { return copies_.data<BFloat16>(); }
 
-  // Null for −1.
-  const float* value(ParameterNumber number) const { return at(values(), number); }
-  float* gradient(ParameterNumber number) const { return at(gradients(), number); }
+  bool is_trained() const { return gradients_.defined(); }
+  int64_t bytes() const;  ///< on the GPU
+
+  // Null for −1. Without training there are values of vectors alone, and no gradients.
+  const float* value(ParameterNumber number) const;
+  float* gradient(ParameterNumber number) const {
+    return is_trained() ? at(gradients(), number) : nullptr;
+  }
   const BFloat16* copy(ParameterNumber number) const { return at(copies(), number); }
   int64_t offset(ParameterNumber number) const { return offsets_[static_cast<size_t>(number)]; }
 
@@ -61,6 +69,8 @@ class DeviceParameters {
     return number < 0 ? nullptr : array + offsets_[static_cast<size_t>(number)];
   }
 
+  void keep_vectors();
+
   struct Scaled {
     int64_t begin, count;
     float factor;
@@ -69,6 +79,7 @@ class DeviceParameters {
   heddle::cuda::Context& context_;
   std::vector<int64_t> offsets_;  // by number
   int64_t matrices_ = 0;
+  int64_t first_value_ = 0;  // place of values_[0]
   Tensor values_, gradients_, copies_;
   std::vector<Scaled> scaled_;
   std::unordered_map<const Projection*, autograd::cuda::Linear> linears_;

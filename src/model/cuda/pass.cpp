@@ -1,9 +1,14 @@
 #include "heddle/model/cuda/pass.h"
 
+#include <algorithm>
+#include <cmath>
 #include <numeric>
+#include <vector>
 
+#include "heddle/attention/cuda/decode.h"
 #include "heddle/base/error.h"
 #include "heddle/model/layers_of_pass.h"
+#include "heddle/ops/cuda/decode.h"
 #include "heddle/ops/cuda/dropout_key.h"
 
 namespace heddle::model {
@@ -18,8 +23,27 @@ namespace heddle::model::cuda {
 
 namespace ag = autograd::cuda;
 
-void PositionTables::extend(int64_t count) {
-  if (count <= count_) return;
+const StackEnds& PositionTables::ends_of(int side) const {
+  return side == 0 ? weights_.encoder_ends : weights_.decoder_ends;
+}
+
+/// On the host, rows of all positions; undefined when nothing is added.
+Tensor PositionTables::added_table(const StackEnds& ends) const {
+  const int64_t most = weights_.config.max_positions, width = weights_.config.width;
+  const bool learned = ends.positions_number >= 0;
+  std::vector<int32_t> all(static_cast<size_t>(learned ? std::min(count_, most) : count_));
+  std::iota(all.begin(), all.end(), 0);
+  ops::Workspace workspace;
+  const ops::Positions rows = ends.positions.rows(all, workspace);
+  if (rows.table == nullptr) return {};
+  const Tensor table = Tensor::empty({count_, width}, DType::f32);
+  std::fill_n(table.data<float>(), table.elements(), 0.0f);
+  std::copy_n(rows.table, std::ssize(all) * width, table.data<float>());
+  return table;
+}
+
+bool PositionTables::extend(int64_t count) {
+  if (count <= count_) return false;
   count_ = std::max<int64_t>(2 * count_, (count + 127) / 128 * 128);
   Allocator& memory = heddle::cuda::block_allocator(context_.device().index);
   const auto to_gpu = [&](const Tensor& table) {
@@ -28,33 +52,27 @@ void PositionTables::extend(int64_t count) {
     context_.synchronize();
     return made;
   };
-  if (weights_.encoder_ends.positions_number < 0) {
-    std::vector<int32_t> all(static_cast<size_t>(count_));
-    std::iota(all.begin(), all.end(), 0);
-    ops::Workspace workspace;
-    const ops::Positions table = weights_.encoder_ends.positions.rows(all, workspace);
-    if (table.table != nullptr) {
-      computed_ =
-          to_gpu(Tensor::wrap(const_cast<float*>(table.table), {count_, weights_.config.width},
-                              {weights_.config.width, 1}, DType::f32));
-    }
-  }
   for (int side = 0; side < 2; ++side) {
-    const StackEnds& ends = side == 0 ? weights_.encoder_ends : weights_.decoder_ends;
+    const StackEnds& ends = ends_of(side);
+    const bool is_parameter = ends.positions_number >= 0 && parameters_.is_trained();
+    const Tensor added = is_parameter ? Tensor{} : added_table(ends);
+    if (added.defined()) computed_[side] = to_gpu(added);
     if (!ends.rotary.used()) continue;
     const int64_t width = ends.attention.head_width;
     const Tensor table = Tensor::empty({count_, width}, DType::f32);
     for (int64_t p = 0; p < count_; ++p) ends.rotary.compute(p, table.data<float>() + p * width);
     angles_[side] = to_gpu(table);
   }
+  return true;
 }
 
 const float* PositionTables::added(const StackEnds& ends) const {
-  if (ends.positions_number >= 0) {
+  if (ends.positions_number >= 0 && parameters_.is_trained()) {
     return parameters_.value(ends.positions_number) +
            ends.positions.offset() * weights_.config.width;
   }
-  return computed_.defined() ? computed_.data<float>() : nullptr;
+  const Tensor& table = computed_[&ends == &weights_.decoder_ends ? 1 : 0];
+  return table.defined() ? table.data<float>() : nullptr;
 }
 
 ops::cuda::DropoutKey Pass::next_dropout(double probability) {
@@ -112,7 +130,8 @@ void Pass::embed(std::span<const int32_t> tokens, const StackEnds& ends,
                  std::span<const int32_t> positions, const ops::Next&, Rows& x) {
   const DeviceParameters& parameters = parts_.parameters;
   const bool decodes = &ends == &weights().decoder_ends;
-  const BatchSide& side = decodes ? parts_.batch.target() : parts_.batch.source();
+  const BatchSide* side = nullptr;
+  if (run_.tape != nullptr) side = decodes ? &parts_.batch->target() : &parts_.batch->source();
   float* learned = parameters.gradient(ends.positions_number);
   if (learned != nullptr) learned += ends.positions.offset() * x.width();
   ag::embed(run_,
@@ -123,8 +142,8 @@ void Pass::embed(std::span<const int32_t> tokens, const StackEnds& ends,
              .of_row = positions.data(),
              .d_table = parameters.gradient(ends.embedding_number),
              .d_positions = learned,
-             .by_token = side.by_token,
-             .by_position = side.by_position},
+             .by_token = side != nullptr ? side->by_token : ops::cuda::RowGroups{},
+             .by_position = side != nullptr ? side->by_position : ops::cuda::RowGroups{}},
             x);
 }
 
@@ -144,10 +163,34 @@ void Pass::ssru_scan(const Rows& gates, std::span<const int32_t> offsets, Rows& 
   ag::ssru_scan(run_, gates, offsets.data(), std::ssize(offsets) - 1, y);
 }
 
+void Pass::ssru_step(const Rows& gates, const LayerPast& past, Rows& y) {
+  HEDDLE_CUDA_CHECK(ops::cuda::launch_ssru_step({.extent = y.extent(),
+                                                 .gates = gates.view(),
+                                                 .out = y.view(),
+                                                 .cells = past.cells,
+                                                 .at = past.at.data()},
+                                                parts_.machine.stream()));
+}
+
+void Pass::store(const Rows& x, const KeyColumns& columns, const LayerPast& past) {
+  const auto view = [&](int64_t first) { return x.columns(first, first + columns.width).view(); };
+  HEDDLE_CUDA_CHECK(
+      ops::cuda::launch_store_rows({.extent = {x.count(), columns.width},
+                                    .keys = view(columns.first_key),
+                                    .values = view(columns.first_value),
+                                    .at = past.at.data(),
+                                    .key_pool = static_cast<BFloat16*>(past.keys),
+                                    .value_pool = static_cast<BFloat16*>(past.values)},
+                                   parts_.machine.stream()));
+}
+
 void Pass::attend(const Rows& q, const KeysOf<Rows>& keys, const Visible& visible,
                   const AttentionShape& shape, Rows& out, const AlignmentRows* alignments) {
-  HEDDLE_CHECK(alignments == nullptr && visible.device_mask != nullptr && keys.rows != nullptr,
-               "model: attention on a GPU; expected a mask, and no alignments");
+  if (visible.device_mask == nullptr) {
+    return attend_over_ranges(q, keys, visible, shape, out, alignments);
+  }
+  HEDDLE_CHECK(alignments == nullptr && keys.rows != nullptr,
+               "model: attention under a mask on a GPU; expected no alignments");
   const auto columns = [&](int64_t first) {
     return keys.rows->columns(first, first + shape.keys());
   };
@@ -158,6 +201,35 @@ void Pass::attend(const Rows& q, const KeysOf<Rows>& keys, const Visible& visibl
                  .heads = shape.heads,
                  .kv_heads = shape.kv_heads},
                 *visible.mask, *visible.device_mask, out);
+}
+
+void Pass::attend_over_ranges(const Rows& q, const KeysOf<Rows>& keys, const Visible& visible,
+                              const AttentionShape& shape, Rows& out,
+                              const AlignmentRows* alignments) {
+  HEDDLE_CHECK(run_.tape == nullptr && keys.dtype == DType::bf16,
+               "model: attention over ranges on a GPU; expected bf16 and no tape");
+  const int head = weights().config.alignment_head;
+  HEDDLE_CUDA_CHECK(attention::cuda::launch_row_decode(
+      {.rows = q.count(),
+       .q = q.row(0),
+       .q_stride = q.stride(),
+       .keys = static_cast<const BFloat16*>(keys.keys),
+       .values = static_cast<const BFloat16*>(keys.values),
+       .token_stride = keys.stride,
+       .begin = visible.begin.data(),
+       .length = visible.length.data(),
+       .heads = static_cast<int32_t>(shape.heads),
+       .kv_heads = static_cast<int32_t>(shape.kv_heads),
+       .head_dim = static_cast<int32_t>(shape.head_width),
+       .scale = static_cast<float>(
+           shape.scale.value_or(1.0 / std::sqrt(static_cast<double>(shape.head_width)))),
+       .out = out.row(0),
+       .out_stride = out.stride(),
+       .weights = alignments != nullptr ? alignments->values : nullptr,
+       .first_head = std::max(head, 0),
+       .weight_heads = head < 0 ? static_cast<int32_t>(shape.heads) : 1,
+       .weights_stride = alignments != nullptr ? alignments->stride : 0,
+       .stream = parts_.machine.stream()}));
 }
 
 }  // namespace heddle::model::cuda

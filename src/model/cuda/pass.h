@@ -23,8 +23,8 @@ class PositionTables {
                  heddle::cuda::Context& context)
       : weights_(weights), parameters_(parameters), context_(context) {}
 
-  /// Makes sure that positions below `count` are there.
-  void extend(int64_t count);
+  /// Makes sure that positions below `count` are there. True: the tables lie elsewhere now.
+  bool extend(int64_t count);
 
   const float* added(const StackEnds& ends) const;  ///< to embeddings, [positions, D] or null
   const float* angles(const StackEnds& ends) const {
@@ -35,9 +35,12 @@ class PositionTables {
   const Weights& weights_;
   const DeviceParameters& parameters_;
   heddle::cuda::Context& context_;
+  const StackEnds& ends_of(int side) const;
+  Tensor added_table(const StackEnds& ends) const;
+
   int64_t count_ = 0;
-  Tensor computed_;   // [positions, D], or undefined
-  Tensor angles_[2];  // of encoder and decoder: [positions, E], or undefined
+  Tensor computed_[2];  // of encoder and decoder: [positions, D], or undefined
+  Tensor angles_[2];    // … [positions, E], or undefined
 };
 
 struct PassSettings {
@@ -49,14 +52,13 @@ struct PassSettings {
 class Pass {
  public:
   using Rows = ops::cuda::Rows;
-  static constexpr bool kHasPast = false;
 
-  /// What is on the GPU.
+  /// What is on the GPU; the batch is for the way back alone.
   struct Parts {
     const Weights& weights;
     const DeviceParameters& parameters;
     const PositionTables& tables;
-    const DeviceBatch& batch;
+    const DeviceBatch* batch;
     autograd::cuda::Machine& machine;
   };
 
@@ -96,6 +98,11 @@ class Pass {
              std::span<const int32_t> positions, const ops::Next& next, Rows& x);
   void turn(const RotaryTable& rotary, std::span<const int32_t> positions, int64_t heads, Rows& x);
   void ssru_scan(const Rows& gates, std::span<const int32_t> offsets, Rows& y);
+  void ssru_step(const Rows& gates, const LayerPast& past, Rows& y);
+  void store(const Rows& x, const KeyColumns& columns, const LayerPast& past);
+
+  /// Under a mask, or over ranges. Alignments are those of all heads that the config names, row by
+  /// row, each head's `stride` numbers wide.
   void attend(const Rows& q, const KeysOf<Rows>& keys, const Visible& visible,
               const AttentionShape& shape, Rows& out, const AlignmentRows* alignments = nullptr);
 
@@ -130,6 +137,9 @@ class Pass {
   }
 
  private:
+  void attend_over_ranges(const Rows& q, const KeysOf<Rows>& keys, const Visible& visible,
+                          const AttentionShape& shape, Rows& out, const AlignmentRows* alignments);
+
   template <typename F>
   void run_unrecorded(const Rows& input, const Rows& output, const F& f) {
     autograd::cuda::Tape* const tape = run_.tape;

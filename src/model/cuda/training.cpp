@@ -6,6 +6,7 @@
 
 #include "heddle/base/error.h"
 #include "heddle/model/cuda/batch.h"
+#include "heddle/model/cuda/model_files.h"
 #include "heddle/model/cuda/parameters.h"
 #include "heddle/model/cuda/pass.h"
 #include "heddle/model/layers.h"
@@ -23,34 +24,6 @@ using ops::cuda::Rows;
 /// Rows whose logits are made at a time: enough that the sums of the table's gradient are not
 /// fetched too often, few enough for some hundred MB.
 constexpr int64_t kLogits = int64_t{128} << 20;
-
-constexpr int64_t kWidestNorm = 16384;  // that norm.cu takes
-
-void check(const TransformerConfig& config) {
-  const auto multiple = [](const char* what, int64_t found) {
-    HEDDLE_CHECK(found % 8 == 0, "training on a GPU: ", what, " is ", found,
-                 "; expected a multiple of 8. Hint: device: cpu");
-  };
-  multiple("the width", config.width);
-  HEDDLE_CHECK(config.width <= kWidestNorm, "training on a GPU: the width is ", config.width,
-               "; expected at most ", kWidestNorm, ". Hint: device: cpu");
-  for (const auto& [stack, head] : {std::pair{&config.encoder, config.encoder_head_width()},
-                                    std::pair{&config.decoder, config.decoder_head_width()}}) {
-    multiple("the width of the feed-forward layers", stack->ffn_width);
-    multiple("the width of a head", head);
-    HEDDLE_CHECK(head <= attention::kMaxHeadDim, "training on a GPU: the width of a head is ", head,
-                 "; expected at most ", attention::kMaxHeadDim, ". Hint: device: cpu");
-  }
-}
-
-std::vector<Tensor> f32_values(const ModelFiles& files) {
-  check_parameters(files.config, files.parameters);
-  std::vector<Tensor> values;
-  for (const ParameterShape& each : parameters_of(files.config)) {
-    values.push_back(to_f32(files.parameters.require(each.name, each.shape)));
-  }
-  return values;
-}
 
 /// Waits for a stream's work when it goes, whatever became of it.
 class Wait {
@@ -73,16 +46,6 @@ void check_ids(const char* what, std::span<const int32_t> ids, int64_t end) {
 
 bool has_labels(const TrainingBatch& batch) {
   return std::ranges::any_of(batch.labels, [](int32_t label) { return label >= 0; });
-}
-
-/// The same model with every number in f32.
-ModelFiles single_precision(ModelFiles files) {
-  const std::vector<Tensor> values = f32_values(files);
-  Parameters own;
-  size_t i = 0;
-  for (const ParameterShape& each : parameters_of(files.config)) own.add(each.name, {values[i++]});
-  files.parameters = std::move(own);
-  return files;
 }
 
 }  // namespace
@@ -243,7 +206,7 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
       .dropout = {.probability = settings.dropout, .seed = settings.seed, .step = settings.step},
       .activation_dropout = settings.activation_dropout,
       .recompute = settings.recompute};
-  Pass pass({weights, parameters, tables, placed, machine}, of_pass, tape ? &*tape : nullptr);
+  Pass pass({weights, parameters, tables, &placed, machine}, of_pass, tape ? &*tape : nullptr);
   const auto rows_of = [](const BatchSide& side, DeviceBatch::Masked& masked) {
     return PackedRows{.tokens = side.tokens,
                       .positions = side.positions,
@@ -280,10 +243,7 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
 TrainingTransformer::TrainingTransformer(ModelFiles files, int device) {
   HEDDLE_CHECK(device == 0, "training on a GPU: found GPU ", device,
                "; expected 0. Hint: CUDA_VISIBLE_DEVICES says which that is");
-  HEDDLE_CHECK(!files.config.is_language_model(),
-               "training on a GPU: found a language model; expected an encoder–decoder. Hint: "
-               "language models are trained on the CPU");
-  check(files.config);
+  check_fits(files.config, "training", "device: cpu");
   state_ = std::make_unique<State>(std::move(files), device);
 }
 TrainingTransformer::~TrainingTransformer() = default;

@@ -1,0 +1,44 @@
+// Models and engines on a GPU, for builds with CUDA and without: there a model cannot be made.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "heddle/decode/engine.h"
+#include "heddle/decode/engine_settings.h"
+#include "heddle/decode/profile.h"
+#include "heddle/model/config.h"
+#include "heddle/model/parameters.h"
+
+namespace heddle::decode {
+
+/// Throws, with a hint, unless this build has CUDA and there is a GPU that it can use.
+void require_gpu();
+
+/// The weights of one model on a GPU; engines share them, each on a stream of its own.
+class GpuModel {
+ public:
+  explicit GpuModel(const model::ModelFiles& files);
+  ~GpuModel();
+  GpuModel(GpuModel&&) noexcept;
+  GpuModel& operator=(GpuModel&&) noexcept;
+
+  const model::TransformerConfig& config() const;
+  int64_t bytes() const;  ///< of the weights, on the GPU
+
+  /// The settings with as many rows, at most theirs, as fit `share` of the memory that is free.
+  EngineSettings fitted(EngineSettings settings, double share) const;
+
+  struct Made {
+    std::unique_ptr<Engine> engine;
+    const Profile* profile;  ///< of the engine, which owns it
+  };
+  /// The model must outlive the engine.
+  Made engine(const EngineSettings& settings) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace heddle::decode
