@@ -141,7 +141,7 @@ TEST(TrainingGpu, GradientsOfEveryOptionAreTheHostsWhereNoReluTurnsOver) {
       TransformerConfig config = widened(each.config);
       config.activation = activation;
       const Supervised batch =
-          random_pairs(40, 20, std::min(config.source_vocabulary, config.target_vocabulary));
+          random_pairs(40, 12, std::min(config.source_vocabulary, config.target_vocabulary));
       TrainingTransformer host(random_model(config));
       cuda::TrainingTransformer gpu(random_model(config), 0);
       LossSettings settings = each.settings;
