@@ -37,8 +37,8 @@ class PoolMemory {
   const StatePools& pools() const { return pools_; }
   int64_t bytes() const;
 
-  /// Copies `count` tokens' keys and values from one place of the target pool to another, in each
-  /// layer. Places copied to at once never overlap others that are read or written.
+  /// Copies `count` tokens' keys and values from the beginning of a slot's range of the target pool
+  /// to that of another's, in each layer.
   virtual void copy_past(int64_t from, int64_t to, int64_t count) = 0;
 
   virtual void copy_cell(int32_t from, int32_t to) = 0;  ///< the SSRU's, in each layer

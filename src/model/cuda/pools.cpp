@@ -21,17 +21,24 @@ DevicePools::DevicePools(const TransformerConfig& config, const Limits& limits,
   context_.synchronize();
 }
 
+/// Copies that are done together may not need each other's results.
+void DevicePools::note(int32_t from, int32_t to) {
+  if (written_.contains(from) || written_.contains(to) || read_.contains(to)) flush();
+  read_.insert(from);
+  written_.insert(to);
+  from_.push_back(from);
+  to_.push_back(to);
+}
+
 void DevicePools::copy_past(int64_t from, int64_t to, int64_t count) {
-  from_.push_back(static_cast<int32_t>(from));
-  to_.push_back(static_cast<int32_t>(to));
+  note(static_cast<int32_t>(from), static_cast<int32_t>(to));
   count_.push_back(static_cast<int32_t>(count));
 }
 
 void DevicePools::copy_cell(int32_t from, int32_t to) {
   // Clearings come behind the copies, so those that were noted before this one are done now.
   if (!cleared_.empty()) flush();
-  from_.push_back(from);
-  to_.push_back(to);
+  note(from, to);
 }
 
 void DevicePools::clear_cell(int32_t cell) { cleared_.push_back(cell); }
@@ -46,6 +53,8 @@ void DevicePools::flush() {
   to_.clear();
   count_.clear();
   cleared_.clear();
+  read_.clear();
+  written_.clear();
 }
 
 void DevicePools::queue(const std::vector<int32_t>& from, const std::vector<int32_t>& to,

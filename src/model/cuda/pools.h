@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <unordered_set>
 #include <vector>
 
 #include "heddle/model/cuda/batch.h"
@@ -24,6 +25,7 @@ class DevicePools : public PoolMemory {
   void flush();
 
  private:
+  void note(int32_t from, int32_t to);
   void queue(const std::vector<int32_t>& from, const std::vector<int32_t>& to,
              const std::vector<int32_t>& count);
 
@@ -32,6 +34,7 @@ class DevicePools : public PoolMemory {
   Tensor pool_addresses_;  // i8, on the GPU: a pointer to each pool of the decoder's past
   int32_t pools_of_past_ = 0;
   std::vector<int32_t> from_, to_, count_, cleared_;
+  std::unordered_set<int32_t> read_, written_;  // of the copies that were noted
   Staging staging_;
   heddle::cuda::Event copied_;  // what was staged has left
 };
