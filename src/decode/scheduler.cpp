@@ -11,6 +11,7 @@ Scheduler::Scheduler(Engine& engine, SchedulerSettings settings)
 
 Scheduler::~Scheduler() {
   for (Live& live : live_) live.search->abandon();
+  greedy_.drop_all(engine_);
 }
 
 void Scheduler::submit(Request request) {
@@ -50,6 +51,10 @@ bool Scheduler::cancel(uint64_t id) {
     waiting_.erase(waiting);
     return true;
   }
+  if (greedy_.drop(id, Status::cancelled, engine_, settings_.now(), dropped_)) {
+    forget(1, dropped_.back().source_tokens);
+    return true;
+  }
   const auto live = std::find_if(live_.begin(), live_.end(), [id](const Live& item) {
     return item.search->request().id == id;
   });
@@ -62,14 +67,14 @@ bool Scheduler::cancel(uint64_t id) {
                       .admitted = live->admitted,
                       .done = settings_.now()});
   live->search->abandon();
-  forget(*live);
+  forget(live->rows, live->source_tokens);
   live_.erase(live);
   return true;
 }
 
-void Scheduler::forget(Live& live) {
-  live_rows_ -= live.rows;
-  live_source_tokens_ -= live.source_tokens;
+void Scheduler::forget(int rows, int64_t source_tokens) {
+  live_rows_ -= rows;
+  live_source_tokens_ -= source_tokens;
 }
 
 void Scheduler::expire(std::vector<Result>& results) {
@@ -84,6 +89,7 @@ void Scheduler::expire(std::vector<Result>& results) {
     for (const Live& item : live_) {
       if (late(item.search->request())) ids.push_back(item.search->request().id);
     }
+    greedy_.late(settings_.now(), ids);
   }
   for (const uint64_t id : ids) {
     cancel(id);
@@ -97,9 +103,7 @@ bool Scheduler::place(Waiting waiting, std::vector<int32_t>& tokens, std::vector
                       std::vector<int>& slots) {
   const Options& options = *waiting.request.options;
   const int64_t length = std::ssize(waiting.request.source);
-  int64_t limit = options.target_limit(length) + std::ssize(waiting.request.prefix);
-  if (engine_.max_positions() > 0) limit = std::min(limit, engine_.max_positions());
-  const std::optional<int> first = engine_.admit(length, limit);
+  const std::optional<int> first = engine_.admit(length, target_limit(waiting.request, engine_));
   std::vector<int> own;
   if (first) own.push_back(*first);
   for (int row = 1; first && row < rows_of(options); ++row) {
@@ -120,11 +124,15 @@ bool Scheduler::place(Waiting waiting, std::vector<int32_t>& tokens, std::vector
     candidates = settings_.shortlist->candidates(waiting.request.source);
   }
   const int rows = static_cast<int>(own.size());
+  live_rows_ += rows;
+  live_source_tokens_ += length;
+  if (candidates.empty() && GreedyRows::takes(waiting.request)) {
+    greedy_.add(std::move(waiting.request), *first, waiting.submitted, settings_.now(), engine_);
+    return true;
+  }
   live_.push_back(
       {make_search(std::move(waiting.request), std::move(own), std::move(candidates), engine_),
        waiting.submitted, settings_.now(), rows, length});
-  live_rows_ += rows;
-  live_source_tokens_ += length;
   return true;
 }
 
@@ -237,7 +245,7 @@ void Scheduler::retire(const std::vector<Search*>& finished, std::vector<Result>
                        .submitted = live.submitted,
                        .admitted = live.admitted,
                        .done = now});
-    forget(live);
+    forget(live.rows, live.source_tokens);
     return true;
   });
 }
@@ -245,6 +253,11 @@ void Scheduler::retire(const std::vector<Search*>& finished, std::vector<Result>
 void Scheduler::step(std::vector<Result>& results) {
   expire(results);
   if (!waiting_.empty()) admit();
+  if (!greedy_.empty()) {
+    const size_t before = results.size();
+    greedy_.step(engine_, settings_.now(), results);
+    for (size_t i = before; i < results.size(); ++i) forget(1, results[i].source_tokens);
+  }
   std::vector<Search*> finished;
   for (Group& group : groups()) run(group, finished);
   retire(finished, results);

@@ -16,6 +16,7 @@
 
 #include "heddle/decode/admission.h"
 #include "heddle/decode/engine.h"
+#include "heddle/decode/greedy_rows.h"
 #include "heddle/decode/request.h"
 #include "heddle/decode/search.h"
 #include "heddle/decode/shortlist.h"
@@ -46,9 +47,9 @@ class Scheduler {
   /// Admits, steps and retires once; appends what is finished, cancelled or expired.
   void step(std::vector<Result>& results);
 
-  bool idle() const { return waiting_.empty() && live_.empty() && dropped_.empty(); }
+  bool idle() const { return waiting_.empty() && live() == 0 && dropped_.empty(); }
   size_t waiting() const { return waiting_.size(); }
-  size_t live() const { return live_.size(); }
+  size_t live() const { return live_.size() + greedy_.size(); }
   int live_rows() const { return live_rows_; }
 
  private:
@@ -81,12 +82,13 @@ class Scheduler {
   std::vector<Group> groups() const;
   void run(Group& group, std::vector<Search*>& finished);
   void retire(const std::vector<Search*>& finished, std::vector<Result>& results);
-  void forget(Live& live);
+  void forget(int rows, int64_t source_tokens);
 
   Engine& engine_;
   SchedulerSettings settings_;
   std::deque<Waiting> waiting_;
-  std::vector<Live> live_;
+  std::vector<Live> live_;  // but those of greedy_
+  GreedyRows greedy_;
   std::vector<Result> dropped_;
   int live_rows_ = 0;
   int64_t live_source_tokens_ = 0;

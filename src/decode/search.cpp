@@ -8,15 +8,11 @@
 
 namespace heddle::decode {
 
-namespace {
-
 int64_t target_limit(const Request& request, const Engine& engine) {
   const int64_t limit =
       request.options->target_limit(std::ssize(request.source)) + std::ssize(request.prefix);
   return engine.max_positions() > 0 ? std::min(limit, engine.max_positions()) : limit;
 }
-
-}  // namespace
 
 Search::Search(Request request, std::vector<int> slots, std::vector<int32_t> candidates,
                Engine& engine)

@@ -78,6 +78,9 @@ class Search {
   std::vector<std::vector<int32_t>> banned_;
 };
 
+/// Most tokens that a request may write, its prefix and the end included.
+int64_t target_limit(const Request& request, const Engine& engine);
+
 /// Rows a request needs: its beam, or its samples.
 int rows_of(const Options& options);
 

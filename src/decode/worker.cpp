@@ -130,10 +130,30 @@ void Worker::run(Job& job) {
   seen_dropped_ = job.dropped;
   job.live_rows -= std::exchange(counted_rows_, 0);  // of a run that has thrown
   scheduler_ = std::make_unique<Scheduler>(*engine_, settings_);
-  using Duty = WorkSource::Duty;
-  const Duty duty = job.text_apart ? Duty::decoding : Duty::all;
   const Timer timer;
   const Profile before = engine_profile();
+  const auto account = [&] {
+    const Profile spent = engine_profile();
+    statistics_.profile.encoder += spent.encoder - before.encoder;
+    statistics_.profile.decoder += spent.decoder - before.decoder;
+    statistics_.profile.projection += spent.projection - before.projection;
+    const std::lock_guard lock(job.mutex);
+    job.statistics += statistics_;
+    job.worker_seconds += timer.seconds();
+  };
+  try {
+    work(job);
+  } catch (...) {
+    account();
+    throw;
+  }
+  account();
+  scheduler_.reset();
+}
+
+void Worker::work(Job& job) {
+  using Duty = WorkSource::Duty;
+  const Duty duty = job.text_apart ? Duty::decoding : Duty::all;
   int steps = 0;
   for (;;) {
     const bool busy = !scheduler_->idle();
@@ -153,18 +173,9 @@ void Worker::run(Job& job) {
     step(job);
     if (++steps % kStepsBetweenReports == 0) {
       const std::lock_guard lock(job.mutex);
-      job.statistics += statistics_;
-      statistics_ = {};
+      job.statistics += std::exchange(statistics_, {});
     }
   }
-  Profile spent = engine_profile();
-  statistics_.profile.encoder += spent.encoder - before.encoder;
-  statistics_.profile.decoder += spent.decoder - before.decoder;
-  statistics_.profile.projection += spent.projection - before.projection;
-  const std::lock_guard lock(job.mutex);
-  job.statistics += statistics_;
-  job.worker_seconds += timer.seconds();
-  scheduler_.reset();
 }
 
 }  // namespace heddle::decode

@@ -53,6 +53,7 @@ class Worker {
   void submit();
   void drop(Job& job);
   void step(Job& job);
+  void work(Job& job);
   void complete(Job& job, const LinePointer& line);
   int room() const;
   Profile engine_profile() const;
