@@ -10,15 +10,11 @@ LinePool::LinePool(int64_t window_lines, int decoders, bool text_apart)
       decoding_(text_apart ? decoders_ : 0) {}
 
 void LinePool::add(LinePointer line) {
-  bool apart = false;
-  {
-    const std::lock_guard lock(mutex_);
-    if (error_) std::rethrow_exception(error_);
-    raw_.push_back(std::move(line));
-    ++added_;
-    apart = decoding_ > 0;
-  }
-  (apart ? text_ : changed_).notify_one();
+  const std::lock_guard lock(mutex_);
+  if (error_) std::rethrow_exception(error_);
+  raw_.push_back(std::move(line));
+  // Whoever is woken takes that many at once.
+  if (raw_.size() % kPreparedAtOnce == 1) (decoding_ > 0 ? text_ : changed_).notify_one();
 }
 
 void LinePool::put(std::vector<Item> items) {
@@ -26,8 +22,7 @@ void LinePool::put(std::vector<Item> items) {
     const std::lock_guard lock(mutex_);
     for (Item& item : items) {
       item.window = static_cast<int64_t>(item.line->number / window_lines_);
-      prepared_.push_back(std::move(item));
-      std::push_heap(prepared_.begin(), prepared_.end(), comes_later);
+      prepared_.put(std::move(item));
     }
     --preparing_;
   }
@@ -81,11 +76,9 @@ bool LinePool::gives_pieces(int free_rows, Work& work) {
   // The last ones are shared out, so that no worker is left with all of them.
   const bool last = closed_ && raw_.empty() && preparing_ == 0;
   size_t share = last ? (prepared_.size() + decoders_ - 1) / decoders_ : prepared_.size();
-  for (; share > 0 && prepared_.front().rows <= free_rows; --share) {
+  for (; share > 0 && !prepared_.empty() && prepared_.front().rows <= free_rows; --share) {
     free_rows -= prepared_.front().rows;
-    std::pop_heap(prepared_.begin(), prepared_.end(), comes_later);
-    work.items.push_back(std::move(prepared_.back()));
-    prepared_.pop_back();
+    work.items.push_back(prepared_.take());
   }
   work.task = Task::decode;
   return true;

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <vector>
 
+#include "heddle/decode/item_queue.h"
 #include "heddle/decode/work_source.h"
 
 namespace heddle::decode {
@@ -42,8 +43,7 @@ class LinePool : public WorkSource {
   size_t decoding_;                  // of the decoders, those that have not been told the end
   std::deque<LinePointer> raw_;
   std::deque<LinePointer> decoded_;  // to be put together by those who do the text alone
-  std::vector<Item> prepared_;       // a heap
-  size_t added_ = 0;
+  ItemQueue prepared_;
   size_t preparing_ = 0;  // chunks of lines that were given and not yet put
   bool closed_ = false;
   std::exception_ptr error_;

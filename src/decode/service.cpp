@@ -191,9 +191,7 @@ void Service::take_lines(Work& work) {
 
 bool Service::take_items(int free_rows, Work& work) {
   while (!ready_.empty() && ready_.front().rows <= free_rows) {
-    std::pop_heap(ready_.begin(), ready_.end(), comes_later);
-    Item item = std::move(ready_.back());
-    ready_.pop_back();
+    Item item = ready_.take();
     if (!item.line->wanted()) continue;
     ServiceTask& task = *static_cast<ServiceLine&>(*item.line).task;
     if (!task.started) task.started = settings_.now();
@@ -257,8 +255,7 @@ void Service::put(std::vector<Item> items) {
       }
       item.window = (taken_tokens_ + kSpread * offset) / kWindowTokens;
       offset += item.tokens;
-      ready_.push_back(std::move(item));
-      std::push_heap(ready_.begin(), ready_.end(), comes_later);
+      ready_.put(std::move(item));
     }
   }
   changed_.notify_all();

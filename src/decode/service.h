@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "heddle/decode/fair_queue.h"
+#include "heddle/decode/item_queue.h"
 #include "heddle/decode/model_set.h"
 #include "heddle/decode/worker.h"
 
@@ -88,7 +89,7 @@ class Service : private WorkSource {
   mutable std::mutex mutex_;  // of all that follows, to the job
   std::condition_variable changed_;
   FairQueue queue_;
-  std::vector<Item> ready_;   // a heap
+  ItemQueue ready_;
   int64_t taken_tokens_ = 0;  // since the start: the clock of the heap's order
   std::map<uint64_t, TaskPointer> open_;
   std::set<std::pair<Clock::time_point, uint64_t>> deadlines_;

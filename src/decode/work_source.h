@@ -47,12 +47,6 @@ struct Item {
   int rows = 1;  ///< it takes in the engine
 };
 
-/// Heap order: the item on top is of the oldest window, and there the longest.
-inline bool comes_later(const Item& a, const Item& b) {
-  if (a.window != b.window) return a.window > b.window;
-  return a.tokens < b.tokens;
-}
-
 /// Lines that a worker prepares at once: long enough to pay for the lock.
 inline constexpr size_t kPreparedAtOnce = 32;
 
