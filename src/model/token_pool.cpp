@@ -1,6 +1,5 @@
 #include "heddle/model/token_pool.h"
 
-#include <algorithm>
 #include <iterator>
 
 #include "heddle/base/error.h"
@@ -9,45 +8,49 @@ namespace heddle::model {
 
 TokenPool::TokenPool(int64_t tokens) : free_(tokens) {
   HEDDLE_CHECK(tokens >= 0, "token pool: ", tokens, " tokens; expected at least 0");
-  if (tokens > 0) gaps_.emplace(0, tokens);
+  add({0, tokens});
+}
+
+void TokenPool::add(Range gap) {
+  if (gap.length == 0) return;
+  gaps_.emplace(gap.begin, gap.length);
+  by_length_.emplace(gap.length, gap.begin);
+}
+
+void TokenPool::remove(Range gap) {
+  gaps_.erase(gap.begin);
+  by_length_.erase({gap.length, gap.begin});
 }
 
 std::optional<TokenPool::Range> TokenPool::take(int64_t length) {
   HEDDLE_CHECK(length >= 0, "token pool: asked for ", length, " tokens; expected at least 0");
   if (length == 0) return Range{};
-  const auto fits = std::find_if(gaps_.begin(), gaps_.end(),
-                                 [length](const auto& gap) { return gap.second >= length; });
-  if (fits == gaps_.end()) return std::nullopt;
-  const Range range{fits->first, length};
-  const int64_t left = fits->second - length;
-  gaps_.erase(fits);
-  if (left > 0) gaps_.emplace(range.begin + length, left);
+  const auto fits = by_length_.lower_bound({length, 0});
+  if (fits == by_length_.end()) return std::nullopt;
+  const Range gap{fits->second, fits->first};
+  remove(gap);
+  add({gap.begin + length, gap.length - length});
   free_ -= length;
-  return range;
+  return Range{gap.begin, length};
 }
 
 void TokenPool::give_back(Range range) {
   if (range.length == 0) return;
-  auto after = gaps_.lower_bound(range.begin);
   free_ += range.length;
-  if (after != gaps_.end() && after->first == range.begin + range.length) {
-    range.length += after->second;
-    after = gaps_.erase(after);
-  }
+  const auto after = gaps_.lower_bound(range.begin);
+  Range joined = range;
   if (after != gaps_.begin()) {
     const auto before = std::prev(after);
     if (before->first + before->second == range.begin) {
-      before->second += range.length;
-      return;
+      joined = {before->first, before->second + range.length};
     }
   }
-  gaps_.emplace(range.begin, range.length);
-}
-
-int64_t TokenPool::longest_gap() const {
-  int64_t longest = 0;
-  for (const auto& [begin, length] : gaps_) longest = std::max(longest, length);
-  return longest;
+  const bool touches = after != gaps_.end() && after->first == range.begin + range.length;
+  const Range behind = touches ? Range{after->first, after->second} : Range{};
+  if (joined.begin < range.begin) remove({joined.begin, joined.length - range.length});
+  if (touches) remove(behind);
+  joined.length += behind.length;
+  add(joined);
 }
 
 }  // namespace heddle::model
