@@ -15,17 +15,17 @@
 #include "heddle/data/conversation_reader.h"
 #include "heddle/data/decompress.h"
 #include "heddle/data/row_packer.h"
+#include "heddle/decode/language_model.h"
 #include "heddle/io/quoted.h"
 #include "heddle/mask/builders.h"
 #include "heddle/mask/picture.h"
-#include "heddle/text/tokenizer_gguf.h"
 
 namespace heddle::cli {
 
 namespace {
 
 struct Options {
-  std::string dataset, model, format = "auto", chat_template = "chatml", train_on = "auto";
+  std::string dataset, model, format = "auto", chat_template, train_on = "auto";
   std::string train_on_eos = "turn", excess = "drop", on_bad_line = "raise", color = "auto";
   std::optional<std::string> picture;
   int64_t max_length = 4096, packing_length = 4096, examples = 1000, row = 1, seed = 1;
@@ -48,18 +48,15 @@ bool uses_color(const std::string& name) {
   return name == "always" || (name == "auto" && wanted && ::isatty(STDOUT_FILENO) != 0);
 }
 
-text::BpeTokenizer tokenizer_of(const std::string& path) {
-  return path.ends_with(".gguf") ? text::load_gguf_tokenizer(path) : text::load_bpe_tokenizer(path);
+decode::TextFiles text_files_of(const std::string& path) {
+  if (path.ends_with(".json")) return {text::load_bpe_tokenizer(path), {}, path};
+  return decode::load_text_files(path);
 }
 
-data::RenderTurns template_of(const std::string& name, const text::BpeTokenizer& tokenizer) {
-  HEDDLE_CHECK(name == "chatml", "template: found ", io::quoted(name), "; expected chatml");
-  return [&tokenizer](std::span<const data::Turn> turns) {
-    HEDDLE_CHECK(tokenizer.id_of("<|im_start|>") >= 0 && tokenizer.id_of("<|im_end|>") >= 0,
-                 "template chatml: found a tokenizer without <|im_start|> and <|im_end|>; expected "
-                 "one that has them");
-    return data::render_chatml(turns);
-  };
+data::RenderTurns template_of(const std::string& name, const decode::TextFiles& files) {
+  const auto chat = decode::chat_template_for(files, name);
+  if (!chat) return {};  // conversations are refused, texts are fine
+  return data::render_turns(*chat, files.tokenizer);
 }
 
 /// The first examples of a data set, as tokens.
@@ -70,9 +67,9 @@ struct Examples {
   data::DatasetFormat format = data::DatasetFormat::automatic;
 };
 
-Examples read_examples(const Options& options, const text::BpeTokenizer& tokenizer) {
+Examples read_examples(const Options& options, const decode::TextFiles& files) {
   const data::ChatTokens encoder(
-      tokenizer, template_of(options.chat_template, tokenizer),
+      files.tokenizer, template_of(options.chat_template, files),
       {.train_on = data::train_on(options.train_on),
        .train_on_eos = data::train_on_eos(options.train_on_eos),
        .max_length = options.max_length,
@@ -118,8 +115,8 @@ void preview(const Options& options) {
                "data preview: expected --model, a directory with tokenizer.json, or a GGUF file");
   HEDDLE_CHECK(options.examples > 0, "--examples: found ", options.examples, "; expected 1 …");
   const bool color = uses_color(options.color);
-  const text::BpeTokenizer tokenizer = tokenizer_of(options.model);
-  const Examples found = read_examples(options, tokenizer);
+  const decode::TextFiles files = text_files_of(options.model);
+  const Examples found = read_examples(options, files);
   HEDDLE_CHECK(!found.lines.empty(), options.dataset,
                ": no example is left: ", found.counts.summary());
 
@@ -143,7 +140,7 @@ void preview(const Options& options) {
   const std::string caption =
       str(with_separators(row.documents()), " documents, ", with_separators(tokens), " tokens, ",
           percent_text(mask.density()), " of the mask visible");
-  std::string text = row_text(row, tokenizer, names, {color, options.most_tokens});
+  std::string text = row_text(row, files.tokenizer, names, {color, options.most_tokens});
   text += str("\ndata set     ", found.counts.summary(), " (", name_of(found.format), ")\n");
   for (const std::string& warning : found.counts.warnings())
     text += "warning      " + warning + "\n";
@@ -173,7 +170,8 @@ void add_data_command(const Command& parent) {
                  "Directory with tokenizer.json, that file, or a GGUF file", "PATH");
   command.option("--dataset-format,--dataset_format", options->format,
                  "auto, messages, sharegpt, alpaca, prompt_completion or text", "NAME");
-  command.option("--template", options->chat_template, "Chat template: chatml", "NAME");
+  command.option("--template", options->chat_template, "Chat template; otherwise the model's own",
+                 "NAME");
   command.option("--train-on,--train_on", options->train_on,
                  "What is learned: auto, completion, assistant, last or all", "NAME");
   command.option("--train-on-eos,--train_on_eos", options->train_on_eos,
