@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "heddle/base/error.h"
+#include "heddle/model/low_rank.h"
 #include "heddle/model/packed_forward.h"
 #include "heddle/model/training_shards.h"
 #include "heddle/model/weights.h"
@@ -23,12 +25,18 @@ Tensor own_copy(const Parameter& parameter) {
   return to;
 }
 
-/// Every parameter in single precision, in memory of its own.
-ModelFiles masters(ModelFiles files) {
+/// Every parameter in single precision, in memory of its own if it is trained.
+ModelFiles masters(ModelFiles files, const Adapter* adapter) {
   check_parameters(files.config, files.parameters);
   Parameters own;
   for (const ParameterShape& each : parameters_of(files.config)) {
-    own.add(each.name, {.values = own_copy(files.parameters.require(each.name, each.shape))});
+    const Parameter& given = files.parameters.require(each.name, each.shape);
+    const bool frozen = adapter != nullptr && !adapter->parameters.has(each.name);
+    own.add(each.name,
+            {.values = frozen               ? to_f32(given)
+                       : adapter != nullptr ? own_copy(*adapter->parameters.find(each.name))
+                                            : own_copy(given)});
+    files.parameters.remove(each.name);  // one copy at a time
   }
   files.parameters = std::move(own);
   return files;
@@ -68,13 +76,28 @@ struct Worker {
 };
 
 struct TrainingTransformer::State {
-  explicit State(ModelFiles given)
-      : files(masters(std::move(given))), weights(files, ops::Precision::f32) {
+  State(ModelFiles given, std::optional<Adapter> trained)
+      : files(masters(std::move(given), trained ? &*trained : nullptr)),
+        weights(files, ops::Precision::f32),
+        adapter(std::move(trained)) {
     for (const ParameterShape& each : parameters_of(files.config)) {
-      const Tensor value = files.parameters.require(each.name, each.shape).values;
-      slots.push_back({each.name, value, Tensor::zeros(each.shape, DType::f32)});
-      values.push_back(value);
+      const bool frozen = adapter && !adapter->parameters.has(each.name);
+      add(each, files.parameters.require(each.name, each.shape).values, frozen);
     }
+    trains_base = !slots.empty();
+    if (!adapter) return;
+    for (const ParameterShape& each : lora_parameters(files.config, adapter->settings)) {
+      add(each, own_copy(adapter->parameters.require(each.name, each.shape)), false);
+    }
+    for (const Slot& slot : slots) *adapter->parameters.find(slot.name) = {.values = slot.value};
+    attach(weights, adapter->settings, values);
+  }
+
+  void add(const ParameterShape& parameter, const Tensor& value, bool frozen) {
+    values.push_back(value);
+    if (frozen) return;
+    slots.push_back({parameter.name, value, Tensor::zeros(parameter.shape, DType::f32)});
+    places.push_back(values.size() - 1);
   }
 
   /// Makes sure that there are so many workers.
@@ -93,8 +116,11 @@ struct TrainingTransformer::State {
 
   ModelFiles files;
   Weights weights;
+  std::optional<Adapter> adapter;
   std::vector<Slot> slots;
-  std::vector<Tensor> values;
+  std::vector<size_t> places;  // of the slots among the values
+  std::vector<Tensor> values;  // of all parameters
+  bool trains_base = true;
   std::vector<std::unique_ptr<Worker>> workers;
 };
 
@@ -162,7 +188,11 @@ void TrainingTransformer::State::add_to_slots(int count, ThreadPool* threads) {
 }
 
 TrainingTransformer::TrainingTransformer(ModelFiles files)
-    : state_(std::make_unique<State>(std::move(files))) {}
+    : state_(std::make_unique<State>(std::move(files), std::nullopt)) {}
+TrainingTransformer::TrainingTransformer(ModelFiles files, Adapter adapter) {
+  check_adapter(files.config, adapter);
+  state_ = std::make_unique<State>(std::move(files), std::move(adapter));
+}
 TrainingTransformer::~TrainingTransformer() = default;
 TrainingTransformer::TrainingTransformer(TrainingTransformer&&) noexcept = default;
 TrainingTransformer& TrainingTransformer::operator=(TrainingTransformer&&) noexcept = default;
@@ -180,7 +210,23 @@ void TrainingTransformer::zero_gradients() {
   }
 }
 
-void TrainingTransformer::values_changed() { state_->weights.update(state_->values); }
+void TrainingTransformer::values_changed() {
+  if (state_->trains_base) state_->weights.update(state_->values);
+  if (state_->adapter) update_low_rank(state_->weights, state_->values);
+}
+
+Adapter TrainingTransformer::adapter() const {
+  HEDDLE_CHECK(state_->adapter.has_value(), "training: found no adapter; expected one");
+  return *state_->adapter;
+}
+
+int64_t TrainingTransformer::workspace_bytes() const {
+  size_t bytes = 0;
+  for (const auto& worker : state_->workers) {
+    bytes += worker->values.bytes() + worker->gradients.bytes();
+  }
+  return static_cast<int64_t>(bytes);
+}
 
 void check_batch(const TrainingBatch& batch, const LossSettings& settings,
                  const TransformerConfig& config) {
@@ -231,17 +277,19 @@ LossSums TrainingTransformer::forward_backward(const TrainingBatch& batch,
   std::vector<LossSums> sums(shards.size());
   for_each(threads, busy, [&](int64_t w) {
     Worker& worker = *state_->workers[static_cast<size_t>(w)];
-    std::vector<float*> gradients;
-    for (const Slot& slot : state_->slots) {
+    std::vector<float*> gradients(state_->values.size(), nullptr);  // null: not trained
+    for (size_t i = 0; i < state_->slots.size(); ++i) {
+      const Slot& slot = state_->slots[i];
+      float*& gradient = gradients[state_->places[i]];
       if (w == 0) {
-        gradients.push_back(slot.gradient.data<float>());
+        gradient = slot.gradient.data<float>();
         continue;
       }
-      if (worker.own.size() == gradients.size()) {
+      if (worker.own.size() == i) {
         worker.own.push_back(Tensor::empty(slot.gradient.shape(), DType::f32));
       }
-      gradients.push_back(worker.own[gradients.size()].data<float>());
-      std::fill_n(gradients.back(), slot.gradient.elements(), 0.0f);
+      gradient = worker.own[i].data<float>();
+      std::fill_n(gradient, slot.gradient.elements(), 0.0f);
     }
     for (size_t i = static_cast<size_t>(w); i < shards.size(); i += static_cast<size_t>(busy)) {
       sums[i] = state_->loss_and_gradients(shards[i], settings, worker, gradients);

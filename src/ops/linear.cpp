@@ -58,19 +58,21 @@ void linear_backward(const Rows& x, std::span<const LinearWeight> weights,
     for (int64_t r = 0; r < x.count() && weight.d_bias != nullptr; ++r) {
       kernels.add(d_y.row(r) + column, weight.rows, weight.bias_factor, weight.d_bias);
     }
-    kernels.multiply_plain({.a = d_part,  // d_W = d_yᵀ · x
-                            .a_row = 1,
-                            .a_depth = d_y.stride,
-                            .b = x.row(0),
-                            .b_stride = x.stride(),
-                            .rows = weight.rows,
-                            .columns = x.width(),
-                            .depth = x.count(),
-                            .factor = weight.factor,
-                            .adds = true,
-                            .c = weight.d_values,
-                            .c_stride = x.width(),
-                            .scratch = scratch});
+    if (weight.d_values != nullptr) {
+      kernels.multiply_plain({.a = d_part,  // d_W = d_yᵀ · x
+                              .a_row = 1,
+                              .a_depth = d_y.stride,
+                              .b = x.row(0),
+                              .b_stride = x.stride(),
+                              .rows = weight.rows,
+                              .columns = x.width(),
+                              .depth = x.count(),
+                              .factor = weight.factor,
+                              .adds = true,
+                              .c = weight.d_values,
+                              .c_stride = x.width(),
+                              .scratch = scratch});
+    }
     column += weight.rows;
     if (d_x.values == nullptr) continue;
     kernels.multiply_plain({.a = d_part,  // d_x = d_y · W
