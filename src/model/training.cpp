@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "heddle/base/error.h"
+#include "heddle/model/label_rows.h"
 #include "heddle/model/low_rank.h"
 #include "heddle/model/packed_forward.h"
 #include "heddle/model/training_shards.h"
@@ -17,6 +18,8 @@
 namespace heddle::model {
 
 namespace {
+
+constexpr int64_t kOutputRows = 64;  // of a language model's logits at once
 
 Tensor own_copy(const Parameter& parameter) {
   const Tensor from = to_f32(parameter);
@@ -110,6 +113,8 @@ struct TrainingTransformer::State {
   }
 
   LossSums loss(const Shard& shard, const LossSettings& settings, Worker& worker) const;
+  LossSums output_loss(ops::Rows& hidden, const TrainingBatch& batch, const LossSettings& settings,
+                       const ops::CrossEntropyGradients* out, ops::Workspace& workspace) const;
   LossSums loss_and_gradients(const Shard& shard, const LossSettings& settings, Worker& worker,
                               std::span<float* const> gradients) const;
   void add_to_slots(int count, ThreadPool* threads);
@@ -132,9 +137,32 @@ LossSums TrainingTransformer::State::loss(const Shard& shard, const LossSettings
   Pass pass(weights, worker.values);
   ops::Rows hidden = pass.rows(static_cast<int64_t>(pair.targets.size()), files.config.width);
   forward.run(pass, {}, hidden);
-  return sums_of(ops::cross_entropy(hidden, weights.output, output_bias(),
-                                    cross_entropy_of(shard.batch(), settings), nullptr,
-                                    worker.values));
+  return output_loss(hidden, shard.batch(), settings, nullptr, worker.values);
+}
+
+/// The loss of the hidden states [T, D]; `out` null: no gradients.
+LossSums TrainingTransformer::State::output_loss(ops::Rows& hidden, const TrainingBatch& batch,
+                                                 const LossSettings& settings,
+                                                 const ops::CrossEntropyGradients* out,
+                                                 ops::Workspace& workspace) const {
+  const auto loss = [&](ops::Rows& x, const ops::CrossEntropy& of,
+                        const ops::CrossEntropyGradients* gradients) {
+    return sums_of(ops::cross_entropy(x, weights.output, output_bias(), of, gradients, workspace));
+  };
+  if (!files.config.is_language_model()) {
+    return loss(hidden, cross_entropy_of(batch, settings), out);
+  }
+  const ops::Workspace::Scope scope(workspace);
+  const LabelRows labelled(batch);
+  ops::Rows rows = labelled.gathered(hidden, workspace);
+  ops::CrossEntropy of = cross_entropy_of(labelled.batch(), settings);
+  of.least_rows = kOutputRows;
+  if (out == nullptr) return loss(rows, of, nullptr);
+  ops::CrossEntropyGradients gradients = *out;
+  gradients.d_x = {workspace.take<float>(rows.count() * rows.width()), rows.width()};
+  const LossSums sums = loss(rows, of, &gradients);
+  labelled.scatter(gradients.d_x, rows.width(), out->d_x);
+  return sums;
 }
 
 LossSums TrainingTransformer::State::loss_and_gradients(const Shard& shard,
@@ -167,9 +195,7 @@ LossSums TrainingTransformer::State::loss_and_gradients(const Shard& shard,
                    .d_values = training.gradient(weights.output_number),
                    .d_bias = training.gradient(weights.output_bias_number)},
         .d_x = d_hidden};
-    sums =
-        sums_of(ops::cross_entropy(hidden, weights.output, output_bias(),
-                                   cross_entropy_of(shard.batch(), settings), &out, worker.values));
+    sums = output_loss(hidden, shard.batch(), settings, &out, worker.values);
   });
   tape.run_back_to(0);
   return sums;
