@@ -67,7 +67,6 @@ std::vector<std::string> adapted_modules(const TransformerConfig& config,
   const std::vector<ParameterShape> all = projections_of(config);
   std::vector<std::string> names;
   for (const ParameterShape& each : all) names.push_back(each.name);
-  HEDDLE_CHECK(!settings.targets.empty(), "lora_target: expected modules, or all-linear");
   if (settings.targets == std::vector<std::string>{kAllLinear}) return names;
   for (const std::string& target : settings.targets) {
     const bool known =
@@ -127,6 +126,7 @@ std::vector<ParameterShape> lora_parameters(const TransformerConfig& config,
 }
 
 Adapter new_adapter(const ModelFiles& base, const LoraSettings& settings, uint64_t seed) {
+  HEDDLE_CHECK(!settings.targets.empty(), "lora_target: expected modules, or all-linear");
   Adapter adapter{.settings = settings, .base = {}, .parameters = {}};
   uint64_t stream = 0;
   for (const ParameterShape& each : lora_parameters(base.config, settings)) {

@@ -23,7 +23,7 @@ struct LoraSettings {
   double dropout = 0;  ///< lora_dropout
   bool use_rslora = false;
   bool use_dora = false;
-  std::vector<std::string> targets{"all-linear"};  ///< "q_proj", …; target_modules
+  std::vector<std::string> targets{"all-linear"};  ///< target_modules; none: nothing is changed
   std::vector<std::string> saved{};                ///< trained as a whole: modules_to_save
 
   double scale() const;  ///< s
