@@ -82,6 +82,9 @@ void check_method(const io::Field& config) {
   HEDDLE_CHECK(!texts_of(config, "dataset").empty(), "dataset: expected files of conversations");
   HEDDLE_CHECK(!config.text_or("model_name_or_path", "").empty(),
                "model_name_or_path: expected a Hugging Face directory or a GGUF file");
+  const double epochs = config["num_train_epochs"].number();
+  HEDDLE_CHECK(config["max_steps"].integer(0, INT64_MAX) > 0 || epochs > 0,
+               "num_train_epochs: found ", epochs, "; expected a number above 0, or max_steps");
 }
 
 int workers_of(const io::Field& config) {
@@ -110,6 +113,7 @@ void run_finetuning(io::Value values) {
   HEDDLE_CHECK(!output.empty(), "output_dir: expected a folder for the run");
   io::make_folder(output);
   refuse_old_checkpoints(config);
+  const Device device = device_of(config);
   const int threads = threads_of(config), workers = workers_of(config);
   ThreadPool pool(threads);
   const std::string path = decode::language_model_file(config["model_name_or_path"].text());
@@ -133,7 +137,7 @@ void run_finetuning(io::Value values) {
   train::TrainerSettings settings = finetune_settings(config, batches);
   settings.loss.workers = workers;
   settings.fixed = fixed_of(config, *model, examples, workers);
-  settings.peak_flops = peak_flops_of({DeviceType::cpu, 0}, threads);
+  settings.peak_flops = peak_flops_of(device, threads);
   io::write_file(io::join_path(output, "train_config.json"), io::to_json(values, 2) + "\n");
   say(str("model: ", with_separators(model->parameters()), " parameters are trained; ",
           settings.max_steps, " steps, ", threads, " threads"));

@@ -8,6 +8,7 @@
 #include "heddle/io/paths.h"
 #include "heddle/io/source.h"
 #include "heddle/model/formats/formats.h"
+#include "heddle/model/formats/peft.h"
 #include "heddle/text/tokenizer_gguf.h"
 
 namespace heddle::decode {
@@ -23,6 +24,16 @@ std::optional<text::ChatTemplate> template_for(const std::string& jinja, const s
   if (!name.empty()) return text::ChatTemplate::named(name);
   if (jinja.empty()) return std::nullopt;
   return text::ChatTemplate::recognise(jinja, path);
+}
+
+/// The model that an adapter belongs to; other paths are models.
+std::string base_path(const std::string& path) {
+  if (!model::is_adapter(path)) return path;
+  std::string base = model::base_of_adapter(path);
+  HEDDLE_CHECK(!base.empty(), path,
+               ": found an adapter that does not say what it belongs to; expected "
+               "base_model_name_or_path. Hint: heddle merge --model");
+  return base;
 }
 
 }  // namespace
@@ -41,7 +52,7 @@ std::string language_model_file(const std::string& path) {
 }
 
 TextFiles load_text_files(const std::string& given) {
-  const std::string path = language_model_file(given);
+  const std::string path = language_model_file(base_path(given));
   if (!io::is_directory(path)) {
     const io::GgufModel model(path);
     const text::GgufTokenizer files = text::read_gguf_tokenizer(model.files().front());
@@ -82,12 +93,16 @@ GenerationDefaults read_generation_config(const std::string& text, const std::st
 }
 
 LanguageModel load_language_model(const std::string& path, model::Precision precision) {
-  const std::string file = language_model_file(path);
-  const model::ModelFiles files = model::load_model(file);
+  const std::string file = language_model_file(base_path(path));
+  model::ModelFiles files = model::load_model(file);
   HEDDLE_CHECK(files.config.is_language_model(), "generate: ", path,
                ": found an encoder–decoder; expected a language model. Hint: heddle translate "
                "--model ",
                path);
+  if (model::is_adapter(path)) {
+    const model::Adapter adapter = model::load_adapter(path, files.config);
+    files = model::merged(std::move(files), adapter);
+  }
   TextFiles tokenizer = load_text_files(file);
   GenerationDefaults defaults;
   const std::string config = io::join_path(file, "generation_config.json");

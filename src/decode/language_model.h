@@ -45,8 +45,9 @@ struct LanguageModel {
   std::string path;           ///< of the directory or file
 };
 
-/// A Hugging Face directory, a GGUF file, or a directory that holds one GGUF file. Throws for what
-/// is not a language model, and for one without its tokenizer.
+/// A Hugging Face directory, a GGUF file, a directory that holds one GGUF file, or an adapter's,
+/// which is merged into its model. Throws for what is not a language model, and for one without its
+/// tokenizer.
 LanguageModel load_language_model(const std::string& path,
                                   model::Precision precision = model::Precision::native);
 
