@@ -3,16 +3,20 @@
 what transformers and peft compute with it.
 
   make_lora.py                       needs torch, transformers and peft
-  make_lora.py check BASE ADAPTER MERGED
-                                     an adapter and a merged model that were saved here load there,
-                                     with the same logits
+  make_lora.py check HEDDLE          lets the command train adapters of all kinds, and loads them and
+                                     what `heddle merge` makes of them in peft and transformers: the
+                                     same logits
 
   logits f32 [T, V]                  each text of the base's golden.safetensors read alone
   loss f32 [1]                       the sum of -ln p of each next token of its text
   gradient.NAME f32                  of the loss, for everything that is trained
 """
+import json
 import pathlib
+import shutil
+import subprocess
 import sys
+import tempfile
 import warnings
 
 import peft
@@ -84,22 +88,54 @@ def write(name, base, settings):
     print(name, float(loss.detach()), len(result))
 
 
-def check(base, adapter, merged):
-    texts = [torch.randint(0, 40, (20,), generator=torch.Generator().manual_seed(s)) for s in (1, 2)]
+def tokenizer_json():
+    pieces = ["<s>", "</s>"] + [chr(ord("a") + i) for i in range(26)] + ["\u0120", ":"]
+    special = dict(single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)
+    return json.dumps({
+        "version": "1.0", "normalizer": None, "post_processor": None,
+        "added_tokens": [dict(id=i, content=pieces[i], **special) for i in range(2)],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+                          "use_regex": True},
+        "decoder": {"type": "ByteLevel"},
+        "model": {"type": "BPE", "vocab": {p: i for i, p in enumerate(pieces)}, "merges": []}})
+
+
+def logits_after(path, texts, adapter=None):
+    model = base_model(path)
+    if adapter:
+        model = peft.PeftModel.from_pretrained(model, adapter)
     with torch.no_grad():
-        plain = torch.cat(logits_of(base_model(base), texts))
-        ours = torch.cat(logits_of(peft.PeftModel.from_pretrained(base_model(base), adapter), texts))
-        whole = torch.cat(logits_of(base_model(merged), texts))
-    changed, error = (ours - plain).abs().max().item(), (ours - whole).abs().max().item()
-    print(f"the adapter moves logits by {changed:.4g}; adapter and merged model differ by {error:.3g}")
-    assert changed > 1e-3, "the adapter changes nothing"
-    assert error < 1e-4 * ours.abs().max().item(), "adapter and merged model differ"
+        return torch.cat(logits_of(model, texts))
+
+
+def check(heddle, folder):
+    texts = [torch.randint(0, 30, (20,), generator=torch.Generator().manual_seed(s)) for s in (1, 2)]
+    (folder / "texts.jsonl").write_text('{"text": "a cat sat on a mat"}\n' * 8)
+    for name, (of, settings) in CASES.items():
+        base, adapter, merged = (folder / f"{name}_{part}" for part in ("base", "adapter", "merged"))
+        shutil.copytree(GOLDEN / "language_models" / of, base)
+        (base / "tokenizer.json").write_text(tokenizer_json())
+        keys = {k: v for k, v in settings.items() if k != "ensure_weight_tying"}
+        config = {"model_name_or_path": str(base), "dataset": str(folder / "texts.jsonl"),
+                  "output_dir": str(adapter), "max_steps": 20, "learning_rate": 0.02, **keys}
+        (folder / "run.yaml").write_text(json.dumps(config))
+        subprocess.run([heddle, "finetune", "--config", folder / "run.yaml"], check=True,
+                       stderr=subprocess.DEVNULL)
+        subprocess.run([heddle, "merge", "--adapter", adapter, "--output", merged], check=True,
+                       stdout=subprocess.DEVNULL)
+        plain, ours = logits_after(base, texts), logits_after(base, texts, adapter)
+        changed = (ours - plain).abs().max().item()
+        error = (ours - logits_after(merged, texts)).abs().max().item()
+        print(f"{name}: moves logits by {changed:.4g}; adapter and merged differ by {error:.3g}")
+        assert changed > 1e-2, "the adapter changes nothing"
+        assert error < 1e-5 * ours.abs().max().item(), "adapter and merged model differ"
 
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore")
     if sys.argv[1:2] == ["check"]:
-        check(*sys.argv[2:5])
+        with tempfile.TemporaryDirectory() as place:
+            check(sys.argv[2], pathlib.Path(place))
     else:
         for case, (of, how) in CASES.items():
             write(case, of, how)
