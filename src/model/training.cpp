@@ -286,6 +286,28 @@ std::vector<Shard> shards_of(const TrainingBatch& batch, int workers) {
   return shards;
 }
 
+/// While it lives the threads share the products of the one worker that has something to do: a long
+/// text of a language model. They change no bit.
+class Sharing {
+ public:
+  Sharing(ThreadPool* threads, const TransformerConfig& config,
+          std::span<const std::unique_ptr<Worker>> workers) {
+    if (threads == nullptr || !config.is_language_model()) return;
+    workspace_ = &workers.front()->values;
+    workspace_->share_with(threads);
+  }
+  ~Sharing() {
+    if (workspace_ != nullptr) workspace_->share_with(nullptr);
+  }
+  Sharing(const Sharing&) = delete;
+  Sharing& operator=(const Sharing&) = delete;
+
+  bool shares() const { return workspace_ != nullptr; }
+
+ private:
+  ops::Workspace* workspace_ = nullptr;
+};
+
 int workers_of(const LossSettings& settings, const ThreadPool* threads) {
   if (settings.workers > 0) return settings.workers;
   return threads != nullptr ? threads->threads() : 1;
@@ -301,7 +323,8 @@ LossSums TrainingTransformer::forward_backward(const TrainingBatch& batch,
   const auto busy = static_cast<int>(std::min<int64_t>(count, std::ssize(shards)));
   state_->hire(busy);
   std::vector<LossSums> sums(shards.size());
-  for_each(threads, busy, [&](int64_t w) {
+  const Sharing sharing(busy == 1 ? threads : nullptr, config(), state_->workers);
+  for_each(sharing.shares() ? nullptr : threads, busy, [&](int64_t w) {
     Worker& worker = *state_->workers[static_cast<size_t>(w)];
     std::vector<float*> gradients(state_->values.size(), nullptr);  // null: not trained
     for (size_t i = 0; i < state_->slots.size(); ++i) {
@@ -335,7 +358,8 @@ LossSums TrainingTransformer::loss(const TrainingBatch& batch, const LossSetting
   const auto busy = static_cast<int>(std::min<int64_t>(count, std::ssize(shards)));
   state_->hire(busy);
   std::vector<LossSums> sums(shards.size());
-  for_each(threads, busy, [&](int64_t w) {
+  const Sharing sharing(busy == 1 ? threads : nullptr, config(), state_->workers);
+  for_each(sharing.shares() ? nullptr : threads, busy, [&](int64_t w) {
     Worker& worker = *state_->workers[static_cast<size_t>(w)];
     for (size_t i = static_cast<size_t>(w); i < shards.size(); i += static_cast<size_t>(busy)) {
       sums[i] = state_->loss(shards[i], settings, worker);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <optional>
 
 #include "heddle/model/formats/peft.h"
 #include "heddle/model/training.h"
@@ -111,6 +112,33 @@ TEST(Lora, RecomputedAndDroppedIsTheSame) {
       ASSERT_EQ(std::bit_cast<uint32_t>(once[i]), std::bit_cast<uint32_t>(again[i])) << i;
     }
     EXPECT_GT(language_error(gradients({.seed = 4, .step = 1}), once), 0.01);
+  }
+}
+
+TEST(Lora, ThreadsShareALongTextAndChangeNoBit) {
+  const LoraGolden golden(kLoraCases[2]);
+  std::vector<int32_t> tokens, labels;
+  for (int32_t t = 0; t < 300; ++t) tokens.push_back(t * 7 % 48);
+  labels.assign(tokens.begin() + 1, tokens.end());
+  labels.push_back(-1);
+  ModelFiles base = golden.base;
+  base.config.max_positions = 0;
+  const std::vector<int32_t> offsets{0, 300};
+  const auto gradients = [&](ThreadPool* threads, const std::optional<Adapter>& adapter) {
+    TrainingTransformer model =
+        adapter ? TrainingTransformer(base, *adapter) : TrainingTransformer(base);
+    model.forward_backward(
+        {.pair = {.targets = tokens, .target_offsets = offsets}, .labels = labels}, {}, threads);
+    std::vector<float> all;
+    for (const auto& slot : model.slots()) {
+      const std::vector<float> one = lora_numbers(slot.gradient);
+      all.insert(all.end(), one.begin(), one.end());
+    }
+    return all;
+  };
+  ThreadPool pool(3);
+  for (const auto& adapter : {std::optional(golden.adapter), std::optional<Adapter>()}) {
+    EXPECT_EQ(gradients(nullptr, adapter), gradients(&pool, adapter));
   }
 }
 
