@@ -124,11 +124,9 @@ int64_t longest_that_fits(const model::TransformerConfig& config, PlannedRun run
 
 int64_t free_memory() {
   std::ifstream file("/proc/meminfo");
-  for (std::string line; std::getline(file, line);) {
-    long long kilobytes = 0;
-    if (std::sscanf(line.c_str(), "MemAvailable: %lld kB", &kilobytes) == 1) {
-      return int64_t{kilobytes} << 10;
-    }
+  std::string name;
+  for (int64_t kilobytes = 0; file >> name;) {
+    if (name == "MemAvailable:" && file >> kilobytes) return kilobytes << 10;
   }
   return 0;
 }
