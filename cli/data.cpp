@@ -5,39 +5,28 @@
 #include <cstdlib>
 #include <memory>
 #include <optional>
-#include <utility>
 
 #include "cli/commands.h"
+#include "cli/dataset.h"
 #include "cli/format.h"
 #include "cli/row_text.h"
 #include "heddle/base/error.h"
-#include "heddle/data/chat_tokens.h"
-#include "heddle/data/conversation_reader.h"
-#include "heddle/data/decompress.h"
 #include "heddle/data/row_packer.h"
 #include "heddle/io/quoted.h"
 #include "heddle/mask/builders.h"
 #include "heddle/mask/picture.h"
-#include "heddle/text/tokenizer_gguf.h"
 
 namespace heddle::cli {
 
 namespace {
 
 struct Options {
-  std::string dataset, model, format = "auto", chat_template = "chatml", train_on = "auto";
-  std::string train_on_eos = "turn", excess = "drop", on_bad_line = "raise", color = "auto";
+  DatasetChoice data;
+  std::string model, color = "auto";
   std::optional<std::string> picture;
-  int64_t max_length = 4096, packing_length = 4096, examples = 1000, row = 1, seed = 1;
+  int64_t packing_length = 4096, row = 1, seed = 1;
   int64_t most_tokens = 2000;
-  bool control_tokens = false;
 };
-
-data::OnBadLine on_bad_line(const std::string& name) {
-  HEDDLE_CHECK(name == "raise" || name == "skip", "on_bad_line: found ", io::quoted(name),
-               "; expected raise or skip");
-  return name == "raise" ? data::OnBadLine::raise : data::OnBadLine::skip;
-}
 
 bool uses_color(const std::string& name) {
   HEDDLE_CHECK(name == "auto" || name == "always" || name == "never", "color: found ",
@@ -46,56 +35,6 @@ bool uses_color(const std::string& name) {
   const char* none = std::getenv("NO_COLOR");
   const bool wanted = none == nullptr || *none == '\0';
   return name == "always" || (name == "auto" && wanted && ::isatty(STDOUT_FILENO) != 0);
-}
-
-text::BpeTokenizer tokenizer_of(const std::string& path) {
-  return path.ends_with(".gguf") ? text::load_gguf_tokenizer(path) : text::load_bpe_tokenizer(path);
-}
-
-data::RenderTurns template_of(const std::string& name, const text::BpeTokenizer& tokenizer) {
-  HEDDLE_CHECK(name == "chatml", "template: found ", io::quoted(name), "; expected chatml");
-  return [&tokenizer](std::span<const data::Turn> turns) {
-    HEDDLE_CHECK(tokenizer.id_of("<|im_start|>") >= 0 && tokenizer.id_of("<|im_end|>") >= 0,
-                 "template chatml: found a tokenizer without <|im_start|> and <|im_end|>; expected "
-                 "one that has them");
-    return data::render_chatml(turns);
-  };
-}
-
-/// The first examples of a data set, as tokens.
-struct Examples {
-  std::vector<int32_t> tokens;
-  std::vector<uint64_t> offsets{0}, lines;
-  data::ConversationCounts counts;
-  data::DatasetFormat format = data::DatasetFormat::automatic;
-};
-
-Examples read_examples(const Options& options, const text::BpeTokenizer& tokenizer) {
-  const data::ChatTokens encoder(
-      tokenizer, template_of(options.chat_template, tokenizer),
-      {.train_on = data::train_on(options.train_on),
-       .train_on_eos = data::train_on_eos(options.train_on_eos),
-       .max_length = options.max_length,
-       .excess_length_strategy = data::excess_length_strategy(options.excess),
-       .split_special_tokens = !options.control_tokens});
-  data::ConversationReader reader(
-      data::decompressed(text::read_from_file(options.dataset), options.dataset), options.dataset,
-      {.format = data::dataset_format(options.format),
-       .on_bad_line = on_bad_line(options.on_bad_line)});
-  Examples found;
-  data::TokenCounts tokens;
-  data::TokenExample example;
-  for (data::Conversation each;
-       std::cmp_less(found.lines.size(), options.examples) && reader.next(each);) {
-    const auto outcome = encoder.encode(each, options.dataset, example);
-    if (!data::take_example(outcome, example, tokens, found.tokens)) continue;
-    found.offsets.push_back(found.tokens.size());
-    found.lines.push_back(each.line);
-  }
-  found.counts = reader.counts();
-  found.counts.add(tokens);
-  found.format = reader.format();
-  return found;
 }
 
 void write_picture(const std::string& path, const ColumnMask& mask, const std::string& caption) {
@@ -113,20 +52,16 @@ void write_picture(const std::string& path, const ColumnMask& mask, const std::s
 }
 
 void preview(const Options& options) {
-  HEDDLE_CHECK(!options.dataset.empty(), "data preview: expected --dataset FILE");
+  HEDDLE_CHECK(!options.data.dataset.empty(), "data preview: expected --dataset FILE");
   HEDDLE_CHECK(!options.model.empty(),
                "data preview: expected --model, a directory with tokenizer.json, or a GGUF file");
-  HEDDLE_CHECK(options.examples > 0, "--examples: found ", options.examples, "; expected 1 …");
   const bool color = uses_color(options.color);
-  const text::BpeTokenizer tokenizer = tokenizer_of(options.model);
-  const Examples found = read_examples(options, tokenizer);
-  HEDDLE_CHECK(!found.lines.empty(), options.dataset,
-               ": no example is left: ", found.counts.summary());
+  const decode::TextFiles files = text_files_of(options.model);
+  const ReadExamples found = read_examples(options.data, files);
 
-  data::RowPacker packer({found.tokens, found.offsets},
-                         {.packing_length = options.packing_length,
-                          .window = options.examples,
-                          .seed = static_cast<uint64_t>(options.seed)});
+  data::RowPacker packer(found.view(), {.packing_length = options.packing_length,
+                                        .window = options.data.examples,
+                                        .seed = static_cast<uint64_t>(options.seed)});
   const auto rows = static_cast<int64_t>(packer.rows_in_epoch(0));
   HEDDLE_CHECK(options.row >= 1 && options.row <= rows, "--row: found ", options.row,
                "; expected 1 … ", rows);
@@ -143,7 +78,7 @@ void preview(const Options& options) {
   const std::string caption =
       str(with_separators(row.documents()), " documents, ", with_separators(tokens), " tokens, ",
           percent_text(mask.density()), " of the mask visible");
-  std::string text = row_text(row, tokenizer, names, {color, options.most_tokens});
+  std::string text = row_text(row, files.tokenizer, names, {color, options.most_tokens});
   text += str("\ndata set     ", found.counts.summary(), " (", name_of(found.format), ")\n");
   for (const std::string& warning : found.counts.warnings())
     text += "warning      " + warning + "\n";
@@ -167,27 +102,10 @@ void add_data_command(const Command& parent) {
   const Command command =
       data.add_command("preview", "Shows a packed row: learned tokens, documents, mask");
   const auto options = std::make_shared<Options>();
-  command.option("--dataset", options->dataset, "Conversations: .jsonl, plain, .zst or .gz",
-                 "FILE");
+  options->data.add_to(command);
   command.option("--model,--model_name_or_path", options->model,
                  "Directory with tokenizer.json, that file, or a GGUF file", "PATH");
-  command.option("--dataset-format,--dataset_format", options->format,
-                 "auto, messages, sharegpt, alpaca, prompt_completion or text", "NAME");
-  command.option("--template", options->chat_template, "Chat template: chatml", "NAME");
-  command.option("--train-on,--train_on", options->train_on,
-                 "What is learned: auto, completion, assistant, last or all", "NAME");
-  command.option("--train-on-eos,--train_on_eos", options->train_on_eos,
-                 "Ends of turns that are learned: turn, last, none or all", "NAME");
-  command.option("--cutoff-len,--cutoff_len,--max-length,--max_length", options->max_length,
-                 "Longest example, tokens");
-  command.option("--excess-length-strategy,--excess_length_strategy", options->excess,
-                 "Longer examples: drop, truncate or raise", "NAME");
   command.option("--packing-length,--packing_length", options->packing_length, "Tokens of a row");
-  command.option("--on-bad-line,--on_bad_line", options->on_bad_line,
-                 "Lines that cannot be used: raise or skip", "NAME");
-  command.flag("--control-tokens", options->control_tokens,
-               "Raw text may spell control tokens (split_special_tokens: false)");
-  command.option("--examples", options->examples, "Examples read, at most");
   command.option("--row", options->row, "Row to show, from 1");
   command.option("--seed", options->seed, "Of the order");
   command.option("--most-tokens", options->most_tokens, "Tokens shown; 0: all");

@@ -1,9 +1,11 @@
-// `heddle evaluate`: the quality of translations against references, as sacreBLEU counts it.
+// `heddle evaluate`: the quality of translations against references, as sacreBLEU counts it, or the
+// perplexity of a language model.
 #include <algorithm>
 #include <cstdio>
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/evaluate_language.h"
 #include "heddle/base/error.h"
 #include "heddle/decode/translator.h"
 #include "heddle/io/json.h"
@@ -23,6 +25,7 @@ struct Options {
   std::string metrics = "bleu,chrf,ter", tokenization = "13a", language;
   bool lowercase = false, sentences = false, json = false, shortlist = false;
   int64_t digits = 1, beam = 1, threads = 0;
+  LanguageEvaluation perplexity;
 };
 
 /// What is compared: a line of each for each line.
@@ -179,7 +182,7 @@ void evaluate(const Options& options) {
 void add_evaluate_command(const Command& parent) {
   const Command command = parent.add_command(
       "evaluate",
-      "Score translations against references: BLEU, chrF, TER as sacreBLEU counts them");
+      "Score translations against references as sacreBLEU does, or a language model by perplexity");
   const auto options = std::make_shared<Options>();
   command.option("--hypotheses", options->hypotheses, "Translations, one a line; - reads stdin",
                  "FILE");
@@ -195,7 +198,8 @@ void add_evaluate_command(const Command& parent) {
   command.flag("--sentences", options->sentences, "A line of scores for each line");
   command.option("--digits", options->digits, "Digits behind the point");
   command.flag("--json", options->json, "Print JSON");
-  command.option("--model", options->model, "Translate first: the model's directory", "DIR");
+  command.option("--model", options->model,
+                 "Translate first: the model's directory; with --dataset a language model", "DIR");
   command.option("--sources", options->sources, "What is translated, one a line", "FILE");
   command.option("--save", options->save, "Write the translations there", "FILE");
   command.option("--beam", options->beam, "Hypotheses kept; 1: greedy");
@@ -205,8 +209,17 @@ void add_evaluate_command(const Command& parent) {
   command.footer(
       "Examples:\n"
       "  heddle evaluate --hypotheses out.de --references ref.de\n"
-      "  heddle evaluate --model model --tsv dev.en-de.tsv --metric bleu,chrf++ --json\n");
-  command.run([options] { evaluate(*options); });
+      "  heddle evaluate --model model --tsv dev.en-de.tsv --metric bleu,chrf++ --json\n"
+      "  heddle evaluate --model gemma-3-270m-it --dataset chats.jsonl\n");
+  options->perplexity.data.add_to(command);
+  command.option("--adapter", options->perplexity.adapter, "With --dataset: an adapter", "DIR");
+  command.run([options] {
+    if (options->perplexity.data.dataset.empty()) return evaluate(*options);
+    options->perplexity.model = options->model;
+    options->perplexity.threads = options->threads;
+    options->perplexity.json = options->json;
+    evaluate_language(options->perplexity);
+  });
 }
 
 }  // namespace heddle::cli

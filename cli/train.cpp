@@ -1,18 +1,11 @@
 // `heddle train`: a translation model from text.
-#include <signal.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <atomic>
-#include <cstdio>
 #include <memory>
 #include <optional>
-#include <thread>
 
 #include "cli/commands.h"
-#include "cli/sgemm.h"
 #include "cli/train_keys.h"
 #include "cli/train_setup.h"
+#include "cli/training_run.h"
 #include "heddle/base/error.h"
 #include "heddle/io/atomic_file.h"
 #include "heddle/io/json.h"
@@ -20,33 +13,11 @@
 #include "heddle/model/formats/formats.h"
 #include "heddle/tensor/cuda.h"
 #include "heddle/text/tokenizer.h"
-#include "heddle/train/checkpoint.h"
-#include "heddle/train/progress.h"
 #include "heddle/train/translation.h"
 
 namespace heddle::cli {
 
 namespace {
-
-std::atomic<bool> stop_asked{false};
-
-void note_signal(int) {
-  if (stop_asked.exchange(true)) ::_exit(130);  // the second one
-}
-
-void watch_signals() {
-  struct sigaction action {};
-  action.sa_handler = note_signal;
-  for (const int number : {SIGINT, SIGTERM}) ::sigaction(number, &action, nullptr);
-}
-
-void say(const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); }
-
-int threads_of(const io::Field& config) {
-  const int64_t threads = config["threads"].integer(0, 1024);
-  if (threads > 0) return static_cast<int>(threads);
-  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-}
 
 data::TokenCache open_texts(const io::Field& config, const std::string& side,
                             const model::ModelFiles& model, ThreadPool& threads, uint64_t& key) {
@@ -63,31 +34,6 @@ data::TokenCache open_texts(const io::Field& config, const std::string& side,
   return cache;
 }
 
-Device device_of(const io::Field& config) {
-  const std::string name = config["device"].text();
-  HEDDLE_CHECK(name == "auto" || name == "cpu" || name == "cuda", "device: found '", name,
-               "'; expected cpu, cuda or auto");
-  constexpr int kLeast = 80;  // compute capability
-  const bool there = cuda::device_count() > 0;
-  const bool usable = there && cuda::compute_capability(0) >= kLeast;
-  HEDDLE_CHECK(name != "cuda" || usable, "device: found cuda, but ",
-               !cuda::is_built() ? "this build has no CUDA"
-               : !there          ? "there is no GPU here"
-                                 : "the GPU is older than compute capability 8.0",
-               "; expected cpu or auto");
-  return {usable && name != "cpu" ? DeviceType::cuda : DeviceType::cpu, 0};
-}
-
-/// Operations a second that the device has at most, for dense bf16 as its maker says, or as
-/// measured on the CPU; 0: not known.
-double peak_flops_of(Device device, int threads) {
-  if (device.type == DeviceType::cpu) return sgemm_rate(threads).value_or(0);
-  const std::string name = cuda::device_name(device.index);
-  const auto is = [&](const char* part) { return name.find(part) != std::string::npos; };
-  if (is("H200") || is("H100 80GB HBM3")) return 989e12;
-  return is("A100") ? 312e12 : 0;
-}
-
 /// What a resumed run must have in common with its checkpoint, beside the settings.
 io::Value fixed_of(const train::TranslationModel& model, uint64_t text_key, Device device,
                    int workers) {
@@ -100,16 +46,6 @@ io::Value fixed_of(const train::TranslationModel& model, uint64_t text_key, Devi
     fixed.set("device", "cuda");
   }
   return fixed;
-}
-
-void refuse_old_checkpoints(const io::Field& config) {
-  const std::string resume = config["resume_from_checkpoint"].text();
-  HEDDLE_CHECK(resume == "auto" || resume == "no", "resume_from_checkpoint: found '", resume,
-               "'; expected auto or no");
-  const std::string folder = config["output_dir"].text();
-  const auto steps = train::Checkpoints(folder, 0).steps();
-  HEDDLE_CHECK(resume == "auto" || steps.empty(), "train: found ", steps.size(), " checkpoints in ",
-               folder, "; expected none with resume_from_checkpoint no");
 }
 
 /// The validations of a run: text to translate, and the best model so far.
@@ -147,20 +83,6 @@ class Validation {
   int beam_, threads_;
 };
 
-const char* name_of(train::End end) {
-  switch (end) {
-    case train::End::steps:
-      return "all steps are done";
-    case train::End::epochs:
-      return "all epochs are done";
-    case train::End::patience:
-      return "no gain for as many validations as early_stopping_patience";
-    case train::End::stopped:
-      return "stopped; the same command goes on from here";
-  }
-  return "";
-}
-
 void run_training(const io::Value& values) {
   const io::Field config(values, "train");
   train::TrainerSettings settings = trainer_settings(config);
@@ -193,13 +115,7 @@ void run_training(const io::Value& values) {
   io::write_file(io::join_path(settings.output_dir, "train_config.json"),
                  io::to_json(values, 2) + "\n");
 
-  watch_signals();
-  hooks.threads = &pool;
-  hooks.stop_requested = [] { return stop_asked.load(); };
-  hooks.warn = [](const std::string& text) { say("warning: " + text); };
-  hooks.report = [&settings](const train::Report& report) {
-    say(train::progress_line(report, settings.max_steps));
-  };
+  attach_run(hooks, pool, settings.max_steps);
   const data::TokenPairs none;
   const train::TrainerResult result = train::train(
       model, training.pairs(), validation ? validation->pairs() : none, settings, hooks);
@@ -215,7 +131,7 @@ void add_train_command(const Command& parent) {
   const Command command = parent.add_command("train", "Train a translation model from text");
   struct Options {
     std::string config;
-    TrainFlags flags;
+    KeyFlags flags{train_table()};
   };
   const auto options = std::make_shared<Options>();
   command.option("--config", options->config, "YAML: any of the keys below; flags win", "FILE");
@@ -230,7 +146,7 @@ void add_train_command(const Command& parent) {
       "  heddle train --config run.yaml --learning_rate 3e-4\n"
       "  heddle plot run --output curves.svg");
   command.run([options] {
-    io::Value config = read_train_config(options->config);
+    io::Value config = train_table().read(options->config);
     options->flags.apply(config);
     run_training(config);
   });

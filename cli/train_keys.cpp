@@ -1,131 +1,11 @@
 #include "cli/train_keys.h"
 
-#include <algorithm>
-
-#include "heddle/base/error.h"
-#include "heddle/io/quoted.h"
-#include "heddle/io/source.h"
-#include "heddle/io/yaml.h"
-
 namespace heddle::cli {
-
-namespace {
 
 using enum KeyKind;
 
-const char* type_name(KeyKind kind) {
-  switch (kind) {
-    case integer:
-      return "INT";
-    case number:
-      return "FLOAT";
-    case boolean:
-      return "true|false";
-    case text:
-      return "TEXT";
-    case texts:
-      return "TEXT ...";
-  }
-  return "";
-}
-
-bool fits(const io::Value& value, KeyKind kind) {
-  switch (kind) {
-    case integer:
-      return value.integer() != nullptr;
-    case number:
-      return value.integer() != nullptr || value.number() != nullptr;
-    case boolean:
-      return value.boolean() != nullptr;
-    case text:
-      return value.text() != nullptr;
-    case texts:
-      break;
-  }
-  return false;
-}
-
-const char* expected(KeyKind kind) {
-  switch (kind) {
-    case integer:
-      return "a whole number";
-    case number:
-      return "a number";
-    case boolean:
-      return "true or false";
-    case text:
-      return "a text";
-    case texts:
-      return "a text or a list of texts";
-  }
-  return "";
-}
-
-/// A value of the file as its key has it: one text for a list, a number for a text are fine.
-io::Value typed(const io::Field& field, KeyKind kind) {
-  const io::Value& value = field.value();
-  if (kind == texts) {
-    if (value.text() != nullptr) return io::Value::List{value};
-    if (value.list() == nullptr) field.fail(expected(kind));
-    for (const io::Field& item : field.items()) {
-      if (item.value().text() == nullptr) item.fail("a text");
-    }
-    return value;
-  }
-  if (kind == text && value.integer() != nullptr) return str(*value.integer());
-  if (kind == text && value.boolean() != nullptr) return *value.boolean() ? "true" : "false";
-  if (!fits(value, kind)) field.fail(expected(kind));
-  return value;
-}
-
-/// A flag's text, read as YAML reads a plain scalar; a text stays as it is.
-io::Value scalar(const std::string& given, KeyKind kind, const std::string& place) {
-  if (kind == text) return given;
-  const io::Value value = given.find('\n') == given.npos ? io::parse_yaml(given, place) : given;
-  return typed(io::Field(value, place), kind);
-}
-
-const TrainKey* find_key(std::string_view name) {
-  for (const auto* keys : {&train_keys(), &model_keys()}) {
-    for (const TrainKey& key : *keys) {
-      if (name == key.name) return &key;
-    }
-  }
-  return nullptr;
-}
-
-/// Letters to change, add or take away (Levenshtein 1966).
-size_t distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({changed, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row.back();
-}
-
-std::string meant(std::string_view name) {
-  std::string best;
-  size_t least = 4;
-  for (const auto* keys : {&train_keys(), &model_keys()}) {
-    for (const TrainKey& key : *keys) {
-      const size_t letters = distance(name, key.name);
-      if (letters < least) least = letters, best = key.name;
-    }
-  }
-  return best.empty() ? "see heddle train --help" : str("did you mean ", best, "?");
-}
-
-}  // namespace
-
-const std::vector<TrainKey>& train_keys() {
-  static const std::vector<TrainKey> keys{
+const std::vector<Key>& train_keys() {
+  static const std::vector<Key> keys{
       {"output_dir", text, "", "folder of checkpoints, log and the finished model"},
       {"train_file", texts, "",
        "TSV or jsonl files, or one of sources and one of targets; .zst, .gz"},
@@ -185,8 +65,8 @@ const std::vector<TrainKey>& train_keys() {
   return keys;
 }
 
-const std::vector<TrainKey>& model_keys() {
-  static const std::vector<TrainKey> keys{
+const std::vector<Key>& model_keys() {
+  static const std::vector<Key> keys{
       {"d_model", integer, "512", "width"},
       {"encoder_layers", integer, "6", ""},
       {"decoder_layers", integer, "6", ""},
@@ -219,53 +99,9 @@ const std::vector<TrainKey>& model_keys() {
   return keys;
 }
 
-void TrainFlags::add_to(const Command& command) {
-  for (const auto* keys : {&train_keys(), &model_keys()}) {
-    for (const TrainKey& key : *keys) {
-      std::string flag = str("--", key.name), dashed = flag;
-      std::replace(dashed.begin() + 2, dashed.end(), '_', '-');
-      if (dashed != flag) flag += "," + dashed;
-      std::string help = key.help;
-      if (key.otherwise[0] != '\0') help += str(help.empty() ? "" : " ", "[", key.otherwise, "]");
-      if (key.kind == texts) {
-        command.option(flag, lists_[key.name], help, type_name(key.kind));
-      } else {
-        command.option(flag, texts_[key.name], help, type_name(key.kind));
-      }
-    }
-  }
-}
-
-void TrainFlags::apply(io::Value& config) const {
-  for (const auto& [name, given] : texts_) {
-    if (given) config.set(name, scalar(*given, find_key(name)->kind, "--" + name));
-  }
-  for (const auto& [name, given] : lists_) {
-    if (given.empty()) continue;
-    io::Value::List list;
-    for (const std::string& each : given) list.emplace_back(each);
-    config.set(name, std::move(list));
-  }
-}
-
-io::Value read_train_config(const std::string& path) {
-  io::Value config;
-  for (const auto* keys : {&train_keys(), &model_keys()}) {
-    for (const TrainKey& key : *keys) {
-      if (key.otherwise[0] != '\0') config.set(key.name, scalar(key.otherwise, key.kind, key.name));
-    }
-  }
-  if (path.empty()) return config;
-  const io::Value file = io::parse_yaml(io::read_text(path, io::kLongestYaml), path);
-  if (file.is_null()) return config;
-  const io::Field fields(file, path);
-  for (const auto& [name, value] : fields.members()) {
-    const TrainKey* key = find_key(name);
-    HEDDLE_CHECK(key != nullptr, path, ": found the key ", io::quoted(name), "; ", meant(name));
-    if (value.is_null()) continue;
-    config.set(name, typed(io::Field(value, str(path, ": ", name)), key->kind));
-  }
-  return config;
+const KeyTable& train_table() {
+  static const KeyTable table("train", {&train_keys(), &model_keys()});
+  return table;
 }
 
 }  // namespace heddle::cli

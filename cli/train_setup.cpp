@@ -28,7 +28,7 @@ void set_vocabularies(const io::Field& config, model::ModelFiles& files) {
 
 io::Value architecture_of(const io::Field& config, bool one_vocabulary) {
   io::Value json;
-  for (const TrainKey& key : model_keys()) {
+  for (const Key& key : model_keys()) {
     if (const auto field = config.find(key.name)) json.set(key.name, field->value());
   }
   if (json.find("share_encoder_decoder_embeddings") == nullptr) {
@@ -130,7 +130,7 @@ model::ModelFiles starting_model(const io::Field& config) {
   return files;
 }
 
-train::TrainerSettings trainer_settings(const io::Field& config) {
+train::TrainerSettings common_settings(const io::Field& config) {
   const auto count = [&](const char* key, int64_t least = 0) {
     return config[key].integer(least, kMany);
   };
@@ -138,7 +138,6 @@ train::TrainerSettings trainer_settings(const io::Field& config) {
   settings.output_dir = config.text_or("output_dir", "");
   HEDDLE_CHECK(!settings.output_dir.empty(), "output_dir: expected a folder for the run");
   settings.max_steps = count("max_steps");
-  settings.max_epochs = count("num_train_epochs");
   settings.schedule = {.curve = train::curve_of(config["lr_scheduler_type"].text()),
                        .peak = config["learning_rate"].number(),
                        .warmup_steps = count("warmup_steps"),
@@ -149,14 +148,8 @@ train::TrainerSettings trainer_settings(const io::Field& config) {
                         .epsilon = config["adam_epsilon"].number(),
                         .weight_decay = config["weight_decay"].number(),
                         .state_bits = static_cast<int>(config["optim_bits"].integer(8, 32)),
-                        .ema_decay = config["ema_decay"].number()};
-  settings.packing.max_tokens = config["max_tokens_per_batch"].integer(2, 1 << 30);
-  settings.packing.window = count("shuffle_window", 1);
-  settings.packing.seed = static_cast<uint64_t>(count("seed"));
+                        .ema_decay = config.number_or("ema_decay", 0)};
   settings.loss.label_smoothing = config["label_smoothing_factor"].number();
-  settings.loss.dropout = config["dropout"].number();
-  settings.loss.activation_dropout = config["activation_dropout"].number();
-  settings.loss.z_loss = config["z_loss"].number();
   settings.loss.seed = static_cast<uint64_t>(count("seed"));
   settings.loss.recompute = config["gradient_checkpointing"].boolean();
   settings.accumulation =
@@ -172,6 +165,18 @@ train::TrainerSettings trainer_settings(const io::Field& config) {
   HEDDLE_CHECK(report == "tensorboard" || report == "none", "report_to: found '", report,
                "'; expected tensorboard or none");
   if (report == "tensorboard") settings.event_folder = io::join_path(settings.output_dir, "runs");
+  return settings;
+}
+
+train::TrainerSettings trainer_settings(const io::Field& config) {
+  train::TrainerSettings settings = common_settings(config);
+  settings.max_epochs = config["num_train_epochs"].integer(0, kMany);
+  settings.packing.max_tokens = config["max_tokens_per_batch"].integer(2, 1 << 30);
+  settings.packing.window = config["shuffle_window"].integer(1, kMany);
+  settings.packing.seed = settings.loss.seed;
+  settings.loss.dropout = config["dropout"].number();
+  settings.loss.activation_dropout = config["activation_dropout"].number();
+  settings.loss.z_loss = config["z_loss"].number();
   settings.check();
   return settings;
 }

@@ -23,6 +23,9 @@ data::CorpusOptions corpus_options(const io::Field& config, const model::ModelFi
 /// The model to go on from, or a new one of the architecture's keys and the vocabularies' sizes.
 model::ModelFiles starting_model(const io::Field& config);
 
+/// What runs of all kinds have: schedule, optimiser, logs, checkpoints; not checked yet.
+train::TrainerSettings common_settings(const io::Field& config);
+
 /// All but what depends on model and data.
 train::TrainerSettings trainer_settings(const io::Field& config);
 

@@ -56,11 +56,23 @@ void check_row(const data::PackedRow& row) {
   }
 }
 
+/// A template that takes turns in any order.
+std::vector<data::Segment> rendered(std::span<const data::Turn> turns) {
+  std::vector<data::Segment> segments;
+  for (const data::Turn& turn : turns) {
+    const auto number = static_cast<int32_t>(&turn - turns.data());
+    segments.push_back({data::SegmentKind::markup, data::name_of(turn.role)});
+    segments.push_back({data::SegmentKind::content, turn.text, number});
+    segments.push_back({data::SegmentKind::end, "<|im_end|>", number});
+  }
+  return segments;
+}
+
 void check_tokens(const std::vector<data::Conversation>& conversations) {
   static const text::BpeTokenizer tokenizer =
       text::make_bpe_tokenizer(text::TestTokenizerJson{}.text(), "test.json");
   const data::ChatTokens tokens(
-      tokenizer, data::render_chatml,
+      tokenizer, rendered,
       {.max_length = kLongest, .excess_length_strategy = data::ExcessLength::truncate});
   std::vector<int32_t> stored;
   std::vector<uint64_t> offsets{0};

@@ -118,17 +118,16 @@ ExcessLength excess_length_strategy(std::string_view name) {
   return named("excess_length_strategy", name, kKnown);
 }
 
-std::vector<Segment> render_chatml(std::span<const Turn> turns) {
-  std::vector<Segment> segments;
-  for (size_t i = 0; i < turns.size(); ++i) {
-    const auto turn = static_cast<int32_t>(i);
-    segments.push_back({SegmentKind::control, "<|im_start|>"});
-    segments.push_back({SegmentKind::markup, str(name_of(turns[i].role), "\n")});
-    segments.push_back({SegmentKind::content, turns[i].text, turn});
-    segments.push_back({SegmentKind::end, "<|im_end|>", turn});
-    segments.push_back({SegmentKind::markup, "\n"});
-  }
-  return segments;
+RenderTurns render_turns(const text::ChatTemplate& chat, const text::BpeTokenizer& tokenizer,
+                         const std::string& date) {
+  chat.check(tokenizer);
+  return [chat, tokens = text::chat_tokens_of(tokenizer, date)](std::span<const Turn> turns) {
+    std::vector<text::ChatMessage> messages;
+    for (const Turn& turn : turns) {
+      messages.push_back({text::role_named(name_of(turn.role)), turn.text});
+    }
+    return chat.segments(messages, tokens, {.generation_prompt = false});
+  };
 }
 
 ChatTokens::ChatTokens(const text::BpeTokenizer& tokenizer, RenderTurns render,
@@ -145,7 +144,7 @@ ChatTokens::ChatTokens(const text::BpeTokenizer& tokenizer, RenderTurns render,
 std::vector<Segment> ChatTokens::segments_of(const Conversation& conversation) const {
   if (!conversation.raw) {
     HEDDLE_CHECK(static_cast<bool>(render_),
-                 "found turns, and no chat template; expected one. Hint: name it with template");
+                 "found turns, and no chat template; expected one. Hint: name one with template");
     return render_(conversation.turns);
   }
   const SegmentKind kind =

@@ -15,28 +15,19 @@
 
 #include "heddle/data/conversation_reader.h"
 #include "heddle/text/bpe_tokenizer.h"
+#include "heddle/text/chat_template.h"
 
 namespace heddle::data {
 
-enum class SegmentKind : uint8_t {
-  control,  ///< control tokens and nothing else: "<|im_start|>"
-  markup,   ///< text of the template: "user\n"
-  content,  ///< text of a turn, with all that its speaker writes: Llama 2's space before an answer
-  end,      ///< the control tokens that end a turn: what a model stops with
-};
-
-struct Segment {
-  SegmentKind kind = SegmentKind::content;
-  std::string text;
-  int32_t turn = -1;  ///< of content and end: the number of the turn
-  bool operator==(const Segment&) const = default;
-};
+using SegmentKind = text::ChatSegmentKind;
+using Segment = text::ChatSegment;
 
 /// A chat template, for training: nothing behind the last turn that asks for an answer.
 using RenderTurns = std::function<std::vector<Segment>(std::span<const Turn>)>;
 
-/// ChatML, as Qwen has it: "<|im_start|>user\n…<|im_end|>\n".
-std::vector<Segment> render_chatml(std::span<const Turn> turns);
+/// That of a template; throws when the tokenizer, which must outlive it, lacks a control token.
+RenderTurns render_turns(const text::ChatTemplate& chat, const text::BpeTokenizer& tokenizer,
+                         const std::string& date = {});
 
 enum class TrainOn : uint8_t {
   automatic,   ///< completion for alpaca and prompt_completion, all for text, else assistant

@@ -127,7 +127,7 @@ std::vector<RowPacker::Row> RowPacker::cut(std::span<const uint32_t> window) con
     const int64_t length = examples_.length(window[place]);
     int64_t room = options_.packing_length;
     size_t row = rows.size();
-    if (const auto best = by_room.lower_bound(length); best != by_room.end()) {
+    if (const auto best = by_room.lower_bound(length); options_.packs && best != by_room.end()) {
       room = best->first;
       row = best->second;
       by_room.erase(best);

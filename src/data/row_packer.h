@@ -25,6 +25,7 @@ struct RowPackerOptions {
   int64_t window = 16384;         ///< examples packed together
   uint64_t seed = 1;
   bool shuffle = true;  ///< false: examples and rows as they come (for validation)
+  bool packs = true;    ///< false: every example is a row of its own
 };
 
 /// N documents of T tokens.

@@ -8,6 +8,7 @@
 #include "heddle/io/paths.h"
 #include "heddle/io/source.h"
 #include "heddle/model/formats/formats.h"
+#include "heddle/model/formats/peft.h"
 #include "heddle/text/tokenizer_gguf.h"
 
 namespace heddle::decode {
@@ -17,8 +18,27 @@ namespace {
 constexpr uint64_t kMostConfigBytes = 1 << 20;
 constexpr int64_t kMostTokenId = 1 << 30;
 
-/// A directory without a config.json that holds one GGUF model (of one part or more) is that file.
-std::string file_of(const std::string& path) {
+std::optional<text::ChatTemplate> template_for(const std::string& jinja, const std::string& path,
+                                               const std::string& name) {
+  if (name == "none") return std::nullopt;
+  if (!name.empty()) return text::ChatTemplate::named(name);
+  if (jinja.empty()) return std::nullopt;
+  return text::ChatTemplate::recognise(jinja, path);
+}
+
+/// The model that an adapter belongs to; other paths are models.
+std::string base_path(const std::string& path) {
+  if (!model::is_adapter(path)) return path;
+  std::string base = model::base_of_adapter(path);
+  HEDDLE_CHECK(!base.empty(), path,
+               ": found an adapter that does not say what it belongs to; expected "
+               "base_model_name_or_path. Hint: heddle merge --model");
+  return base;
+}
+
+}  // namespace
+
+std::string language_model_file(const std::string& path) {
   if (!io::is_directory(path) || io::exists(io::join_path(path, "config.json"))) return path;
   std::vector<std::string> found;
   for (const std::string& name : io::list_folder(path)) {
@@ -26,30 +46,24 @@ std::string file_of(const std::string& path) {
     if (name.ends_with(".gguf") && !later_part) found.push_back(name);
   }
   if (found.empty()) return path;
-  HEDDLE_CHECK(found.size() == 1, "generate: ", path, ": found ", found.size(), " GGUF models (",
-               found[0], ", ", found[1], ", …); expected one. Hint: name the file");
+  HEDDLE_CHECK(found.size() == 1, path, ": found ", found.size(), " GGUF models (", found[0], ", ",
+               found[1], ", …); expected one. Hint: name the file");
   return io::join_path(path, found[0]);
 }
 
-struct TokenizerFiles {
-  text::BpeTokenizer tokenizer;
-  std::string chat_template;
-};
-
-TokenizerFiles load_tokenizer_files(const std::string& path) {
+TextFiles load_text_files(const std::string& given) {
+  const std::string path = language_model_file(base_path(given));
   if (!io::is_directory(path)) {
     const io::GgufModel model(path);
     const text::GgufTokenizer files = text::read_gguf_tokenizer(model.files().front());
     return {text::make_bpe_tokenizer(files.json, path, files.config, path),
-            text::chat_template_of(files.config, path)};
+            text::chat_template_of(files.config, path), path};
   }
-  HEDDLE_CHECK(io::exists(io::join_path(path, "tokenizer.json")), "generate: ", path,
+  HEDDLE_CHECK(io::exists(io::join_path(path, "tokenizer.json")), path,
                ": found no tokenizer; expected tokenizer.json beside the weights. Hint: "
                "AutoTokenizer.from_pretrained(…).save_pretrained(…) of transformers writes it");
-  return {text::load_bpe_tokenizer(path), text::load_chat_template(path)};
+  return {text::load_bpe_tokenizer(path), text::load_chat_template(path), path};
 }
-
-}  // namespace
 
 GenerationDefaults read_generation_config(const std::string& text, const std::string& name) {
   const io::Value value = io::parse_json(text, name);
@@ -79,13 +93,17 @@ GenerationDefaults read_generation_config(const std::string& text, const std::st
 }
 
 LanguageModel load_language_model(const std::string& path, model::Precision precision) {
-  const std::string file = file_of(path);
-  const model::ModelFiles files = model::load_model(file);
+  const std::string file = language_model_file(base_path(path));
+  model::ModelFiles files = model::load_model(file);
   HEDDLE_CHECK(files.config.is_language_model(), "generate: ", path,
                ": found an encoder–decoder; expected a language model. Hint: heddle translate "
                "--model ",
                path);
-  TokenizerFiles tokenizer = load_tokenizer_files(file);
+  if (model::is_adapter(path)) {
+    const model::Adapter adapter = model::load_adapter(path, files.config);
+    files = model::merged(std::move(files), adapter);
+  }
+  TextFiles tokenizer = load_text_files(file);
   GenerationDefaults defaults;
   const std::string config = io::join_path(file, "generation_config.json");
   if (io::is_directory(file) && io::exists(config)) {
@@ -97,10 +115,12 @@ LanguageModel load_language_model(const std::string& path, model::Precision prec
 
 std::optional<text::ChatTemplate> chat_template_for(const LanguageModel& model,
                                                     const std::string& name) {
-  if (name == "none") return std::nullopt;
-  if (!name.empty()) return text::ChatTemplate::named(name);
-  if (model.chat_template.empty()) return std::nullopt;
-  return text::ChatTemplate::recognise(model.chat_template, model.path);
+  return template_for(model.chat_template, model.path, name);
+}
+
+std::optional<text::ChatTemplate> chat_template_for(const TextFiles& files,
+                                                    const std::string& name) {
+  return template_for(files.chat_template, files.path, name);
 }
 
 std::vector<int32_t> ends_of(const LanguageModel& model,

@@ -24,6 +24,19 @@ struct GenerationDefaults {
 /// Reads the content of a generation_config.json; other fields are not looked at.
 GenerationDefaults read_generation_config(const std::string& text, const std::string& name);
 
+/// What reads and writes a language model's text; the rest of it is not looked at.
+struct TextFiles {
+  text::BpeTokenizer tokenizer;
+  std::string chat_template;  ///< Jinja; empty: none
+  std::string path;           ///< of the directory or file
+};
+
+/// As load_language_model.
+TextFiles load_text_files(const std::string& path);
+
+/// A directory without a config.json that holds one GGUF model (of one part or more) is that file.
+std::string language_model_file(const std::string& path);
+
 struct LanguageModel {
   model::Transformer transformer;
   text::BpeTokenizer tokenizer;
@@ -32,14 +45,17 @@ struct LanguageModel {
   std::string path;           ///< of the directory or file
 };
 
-/// A Hugging Face directory, a GGUF file, or a directory that holds one GGUF file. Throws for what
-/// is not a language model, and for one without its tokenizer.
+/// A Hugging Face directory, a GGUF file, a directory that holds one GGUF file, or an adapter's,
+/// which is merged into its model. Throws for what is not a language model, and for one without its
+/// tokenizer.
 LanguageModel load_language_model(const std::string& path,
                                   model::Precision precision = model::Precision::native);
 
 /// The chat template of that name, or where it is empty the one that the model's files have.
 /// Nothing for "none" and for a model without one.
 std::optional<text::ChatTemplate> chat_template_for(const LanguageModel& model,
+                                                    const std::string& name);
+std::optional<text::ChatTemplate> chat_template_for(const TextFiles& files,
                                                     const std::string& name);
 
 /// The tokens that end a text: of the model, its defaults and, if any, its chat template.

@@ -35,6 +35,18 @@ void store_rows(const ops::Rows& from, std::span<const int32_t> at, DType dtype,
 }  // namespace
 
 void Pass::linear(ops::Rows& x, const Projection& projection, const After& after, ops::Rows& y) {
+  if (projection.parts.size() == 1 && projection.parts.front().low_rank) {
+    HEDDLE_CHECK(after.activation == ops::Activation::none,
+                 "model: an adapter before an activation; expected a gated feed-forward");
+    linear_alone(x, projection, after, y);
+    add_low_rank(x, projection.parts.front(), y);
+    return;
+  }
+  linear_alone(x, projection, after, y);
+}
+
+void Pass::linear_alone(ops::Rows& x, const Projection& projection, const After& after,
+                        ops::Rows& y) {
   if (tape_ != nullptr) return record_linear(x, projection, after, y);
   int64_t column = 0;
   for (const Projection::Part& part : projection.parts) {

@@ -18,6 +18,7 @@
 #include "heddle/model/alignments.h"
 #include "heddle/model/weights.h"
 #include "heddle/ops/dropout.h"
+#include "heddle/ops/linear.h"
 #include "heddle/ops/rows.h"
 #include "heddle/ops/workspace.h"
 
@@ -216,9 +217,20 @@ class Pass {
     tape_ = tape;
   }
 
+  // With an adapter: pass_low_rank.cpp.
+  void add_low_rank(ops::Rows& x, const Projection::Part& part, ops::Rows& y);
+  ops::Rows low_rank_input(const LowRank& low, ops::Rows& x);
+  void plain_linear(ops::Rows& x, const ops::Matrix& matrix,
+                    std::span<const ops::LinearWeight> weights, ops::Rows& y);
+  std::span<const ops::LinearWeight> weights_of(const Projection::Part& part);
+  std::span<const ops::LinearWeight> downs_of(const LowRank& low);
+  std::span<const ops::LinearWeight> up_of(const LowRank& low, const LowRank::Change& change);
+
   void attend_under_mask(ops::Rows& q, const Keys& keys, const Visible& visible,
                          const AttentionShape& shape, ops::Rows& out);
   void drop(double probability, ops::Rows& x);
+
+  void linear_alone(ops::Rows& x, const Projection& projection, const After& after, ops::Rows& y);
 
   // With a tape: pass_recorded.cpp.
   void record_linear(const ops::Rows& x, const Projection& projection, const After& after,

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "heddle/base/error.h"
+#include "heddle/model/label_rows.h"
+#include "heddle/model/low_rank.h"
 #include "heddle/model/packed_forward.h"
 #include "heddle/model/training_shards.h"
 #include "heddle/model/weights.h"
@@ -16,6 +19,8 @@ namespace heddle::model {
 
 namespace {
 
+constexpr int64_t kOutputRows = 64;  // of a language model's logits at once
+
 Tensor own_copy(const Parameter& parameter) {
   const Tensor from = to_f32(parameter);
   Tensor to = Tensor::empty(from.shape(), DType::f32);
@@ -23,12 +28,18 @@ Tensor own_copy(const Parameter& parameter) {
   return to;
 }
 
-/// Every parameter in single precision, in memory of its own.
-ModelFiles masters(ModelFiles files) {
+/// Every parameter in single precision, in memory of its own if it is trained.
+ModelFiles masters(ModelFiles files, const Adapter* adapter) {
   check_parameters(files.config, files.parameters);
   Parameters own;
   for (const ParameterShape& each : parameters_of(files.config)) {
-    own.add(each.name, {.values = own_copy(files.parameters.require(each.name, each.shape))});
+    const Parameter& given = files.parameters.require(each.name, each.shape);
+    const bool frozen = adapter != nullptr && !adapter->parameters.has(each.name);
+    own.add(each.name,
+            {.values = frozen               ? to_f32(given)
+                       : adapter != nullptr ? own_copy(*adapter->parameters.find(each.name))
+                                            : own_copy(given)});
+    files.parameters.remove(each.name);  // one copy at a time
   }
   files.parameters = std::move(own);
   return files;
@@ -68,13 +79,28 @@ struct Worker {
 };
 
 struct TrainingTransformer::State {
-  explicit State(ModelFiles given)
-      : files(masters(std::move(given))), weights(files, ops::Precision::f32) {
+  State(ModelFiles given, std::optional<Adapter> trained)
+      : files(masters(std::move(given), trained ? &*trained : nullptr)),
+        weights(files, ops::Precision::f32),
+        adapter(std::move(trained)) {
     for (const ParameterShape& each : parameters_of(files.config)) {
-      const Tensor value = files.parameters.require(each.name, each.shape).values;
-      slots.push_back({each.name, value, Tensor::zeros(each.shape, DType::f32)});
-      values.push_back(value);
+      const bool frozen = adapter && !adapter->parameters.has(each.name);
+      add(each, files.parameters.require(each.name, each.shape).values, frozen);
     }
+    trains_base = !slots.empty();
+    if (!adapter) return;
+    for (const ParameterShape& each : lora_parameters(files.config, adapter->settings)) {
+      add(each, own_copy(adapter->parameters.require(each.name, each.shape)), false);
+    }
+    for (const Slot& slot : slots) *adapter->parameters.find(slot.name) = {.values = slot.value};
+    attach(weights, adapter->settings, values);
+  }
+
+  void add(const ParameterShape& parameter, const Tensor& value, bool frozen) {
+    values.push_back(value);
+    if (frozen) return;
+    slots.push_back({parameter.name, value, Tensor::zeros(parameter.shape, DType::f32)});
+    places.push_back(values.size() - 1);
   }
 
   /// Makes sure that there are so many workers.
@@ -87,14 +113,19 @@ struct TrainingTransformer::State {
   }
 
   LossSums loss(const Shard& shard, const LossSettings& settings, Worker& worker) const;
+  LossSums output_loss(ops::Rows& hidden, const TrainingBatch& batch, const LossSettings& settings,
+                       const ops::CrossEntropyGradients* out, ops::Workspace& workspace) const;
   LossSums loss_and_gradients(const Shard& shard, const LossSettings& settings, Worker& worker,
                               std::span<float* const> gradients) const;
   void add_to_slots(int count, ThreadPool* threads);
 
   ModelFiles files;
   Weights weights;
+  std::optional<Adapter> adapter;
   std::vector<Slot> slots;
-  std::vector<Tensor> values;
+  std::vector<size_t> places;  // of the slots among the values
+  std::vector<Tensor> values;  // of all parameters
+  bool trains_base = true;
   std::vector<std::unique_ptr<Worker>> workers;
 };
 
@@ -106,9 +137,32 @@ LossSums TrainingTransformer::State::loss(const Shard& shard, const LossSettings
   Pass pass(weights, worker.values);
   ops::Rows hidden = pass.rows(static_cast<int64_t>(pair.targets.size()), files.config.width);
   forward.run(pass, {}, hidden);
-  return sums_of(ops::cross_entropy(hidden, weights.output, output_bias(),
-                                    cross_entropy_of(shard.batch(), settings), nullptr,
-                                    worker.values));
+  return output_loss(hidden, shard.batch(), settings, nullptr, worker.values);
+}
+
+/// The loss of the hidden states [T, D]; `out` null: no gradients.
+LossSums TrainingTransformer::State::output_loss(ops::Rows& hidden, const TrainingBatch& batch,
+                                                 const LossSettings& settings,
+                                                 const ops::CrossEntropyGradients* out,
+                                                 ops::Workspace& workspace) const {
+  const auto loss = [&](ops::Rows& x, const ops::CrossEntropy& of,
+                        const ops::CrossEntropyGradients* gradients) {
+    return sums_of(ops::cross_entropy(x, weights.output, output_bias(), of, gradients, workspace));
+  };
+  if (!files.config.is_language_model()) {
+    return loss(hidden, cross_entropy_of(batch, settings), out);
+  }
+  const ops::Workspace::Scope scope(workspace);
+  const LabelRows labelled(batch);
+  ops::Rows rows = labelled.gathered(hidden, workspace);
+  ops::CrossEntropy of = cross_entropy_of(labelled.batch(), settings);
+  of.least_rows = kOutputRows;
+  if (out == nullptr) return loss(rows, of, nullptr);
+  ops::CrossEntropyGradients gradients = *out;
+  gradients.d_x = {workspace.take<float>(rows.count() * rows.width()), rows.width()};
+  const LossSums sums = loss(rows, of, &gradients);
+  labelled.scatter(gradients.d_x, rows.width(), out->d_x);
+  return sums;
 }
 
 LossSums TrainingTransformer::State::loss_and_gradients(const Shard& shard,
@@ -141,9 +195,7 @@ LossSums TrainingTransformer::State::loss_and_gradients(const Shard& shard,
                    .d_values = training.gradient(weights.output_number),
                    .d_bias = training.gradient(weights.output_bias_number)},
         .d_x = d_hidden};
-    sums =
-        sums_of(ops::cross_entropy(hidden, weights.output, output_bias(),
-                                   cross_entropy_of(shard.batch(), settings), &out, worker.values));
+    sums = output_loss(hidden, shard.batch(), settings, &out, worker.values);
   });
   tape.run_back_to(0);
   return sums;
@@ -162,7 +214,11 @@ void TrainingTransformer::State::add_to_slots(int count, ThreadPool* threads) {
 }
 
 TrainingTransformer::TrainingTransformer(ModelFiles files)
-    : state_(std::make_unique<State>(std::move(files))) {}
+    : state_(std::make_unique<State>(std::move(files), std::nullopt)) {}
+TrainingTransformer::TrainingTransformer(ModelFiles files, Adapter adapter) {
+  check_adapter(files.config, adapter);
+  state_ = std::make_unique<State>(std::move(files), std::move(adapter));
+}
 TrainingTransformer::~TrainingTransformer() = default;
 TrainingTransformer::TrainingTransformer(TrainingTransformer&&) noexcept = default;
 TrainingTransformer& TrainingTransformer::operator=(TrainingTransformer&&) noexcept = default;
@@ -180,7 +236,23 @@ void TrainingTransformer::zero_gradients() {
   }
 }
 
-void TrainingTransformer::values_changed() { state_->weights.update(state_->values); }
+void TrainingTransformer::values_changed() {
+  if (state_->trains_base) state_->weights.update(state_->values);
+  if (state_->adapter) update_low_rank(state_->weights, state_->values);
+}
+
+Adapter TrainingTransformer::adapter() const {
+  HEDDLE_CHECK(state_->adapter.has_value(), "training: found no adapter; expected one");
+  return *state_->adapter;
+}
+
+int64_t TrainingTransformer::workspace_bytes() const {
+  size_t bytes = 0;
+  for (const auto& worker : state_->workers) {
+    bytes += worker->values.bytes() + worker->gradients.bytes();
+  }
+  return static_cast<int64_t>(bytes);
+}
 
 void check_batch(const TrainingBatch& batch, const LossSettings& settings,
                  const TransformerConfig& config) {
@@ -214,6 +286,28 @@ std::vector<Shard> shards_of(const TrainingBatch& batch, int workers) {
   return shards;
 }
 
+/// While it lives the threads share the products of the one worker that has something to do: a long
+/// text of a language model. They change no bit.
+class Sharing {
+ public:
+  Sharing(ThreadPool* threads, const TransformerConfig& config,
+          std::span<const std::unique_ptr<Worker>> workers) {
+    if (threads == nullptr || !config.is_language_model()) return;
+    workspace_ = &workers.front()->values;
+    workspace_->share_with(threads);
+  }
+  ~Sharing() {
+    if (workspace_ != nullptr) workspace_->share_with(nullptr);
+  }
+  Sharing(const Sharing&) = delete;
+  Sharing& operator=(const Sharing&) = delete;
+
+  bool shares() const { return workspace_ != nullptr; }
+
+ private:
+  ops::Workspace* workspace_ = nullptr;
+};
+
 int workers_of(const LossSettings& settings, const ThreadPool* threads) {
   if (settings.workers > 0) return settings.workers;
   return threads != nullptr ? threads->threads() : 1;
@@ -229,19 +323,22 @@ LossSums TrainingTransformer::forward_backward(const TrainingBatch& batch,
   const auto busy = static_cast<int>(std::min<int64_t>(count, std::ssize(shards)));
   state_->hire(busy);
   std::vector<LossSums> sums(shards.size());
-  for_each(threads, busy, [&](int64_t w) {
+  const Sharing sharing(busy == 1 ? threads : nullptr, config(), state_->workers);
+  for_each(sharing.shares() ? nullptr : threads, busy, [&](int64_t w) {
     Worker& worker = *state_->workers[static_cast<size_t>(w)];
-    std::vector<float*> gradients;
-    for (const Slot& slot : state_->slots) {
+    std::vector<float*> gradients(state_->values.size(), nullptr);  // null: not trained
+    for (size_t i = 0; i < state_->slots.size(); ++i) {
+      const Slot& slot = state_->slots[i];
+      float*& gradient = gradients[state_->places[i]];
       if (w == 0) {
-        gradients.push_back(slot.gradient.data<float>());
+        gradient = slot.gradient.data<float>();
         continue;
       }
-      if (worker.own.size() == gradients.size()) {
+      if (worker.own.size() == i) {
         worker.own.push_back(Tensor::empty(slot.gradient.shape(), DType::f32));
       }
-      gradients.push_back(worker.own[gradients.size()].data<float>());
-      std::fill_n(gradients.back(), slot.gradient.elements(), 0.0f);
+      gradient = worker.own[i].data<float>();
+      std::fill_n(gradient, slot.gradient.elements(), 0.0f);
     }
     for (size_t i = static_cast<size_t>(w); i < shards.size(); i += static_cast<size_t>(busy)) {
       sums[i] = state_->loss_and_gradients(shards[i], settings, worker, gradients);
@@ -261,7 +358,8 @@ LossSums TrainingTransformer::loss(const TrainingBatch& batch, const LossSetting
   const auto busy = static_cast<int>(std::min<int64_t>(count, std::ssize(shards)));
   state_->hire(busy);
   std::vector<LossSums> sums(shards.size());
-  for_each(threads, busy, [&](int64_t w) {
+  const Sharing sharing(busy == 1 ? threads : nullptr, config(), state_->workers);
+  for_each(sharing.shares() ? nullptr : threads, busy, [&](int64_t w) {
     Worker& worker = *state_->workers[static_cast<size_t>(w)];
     for (size_t i = static_cast<size_t>(w); i < shards.size(); i += static_cast<size_t>(busy)) {
       sums[i] = state_->loss(shards[i], settings, worker);

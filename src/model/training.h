@@ -16,6 +16,7 @@
 
 #include "heddle/base/threads.h"
 #include "heddle/model/config.h"
+#include "heddle/model/lora.h"
 #include "heddle/model/parameters.h"
 #include "heddle/model/transformer.h"
 #include "heddle/tensor/tensor.h"
@@ -80,6 +81,10 @@ struct LossSums {
 class TrainingTransformer {
  public:
   explicit TrainingTransformer(ModelFiles files);  ///< f32 masters, whatever they were stored as
+
+  /// A language model of which the adapter alone is trained; the base has neither gradients nor
+  /// masters of its own.
+  TrainingTransformer(ModelFiles files, Adapter adapter);
   ~TrainingTransformer();
   TrainingTransformer(TrainingTransformer&&) noexcept;
   TrainingTransformer& operator=(TrainingTransformer&&) noexcept;
@@ -91,7 +96,7 @@ class TrainingTransformer {
     std::string name;
     Tensor value, gradient;
   };
-  std::span<Slot> slots();  ///< in the order of parameters_of
+  std::span<Slot> slots();  ///< what is trained, in the order of parameters_of; adapters behind
   std::span<const Slot> slots() const;
 
   void zero_gradients();
@@ -109,8 +114,14 @@ class TrainingTransformer {
   LossSums loss(const TrainingBatch& batch, const LossSettings& settings,
                 ThreadPool* threads = nullptr) const;
 
-  /// The model as it is now, to be saved or translated with. Shares the memory of the values.
+  /// The model as it is now, to be saved or translated with. Shares the memory of the values. With
+  /// an adapter: what that belongs to, and it must be merged.
   ModelFiles files() const;
+
+  /// The adapter as it is now, sharing its memory; throws when there is none.
+  Adapter adapter() const;
+
+  int64_t workspace_bytes() const;  ///< held by all workers for activations and their gradients
 
  private:
   struct State;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "heddle/model/config.h"
+#include "heddle/model/low_rank.h"
 #include "heddle/model/parameters.h"
 #include "heddle/model/position_table.h"
 #include "heddle/ops/activation.h"
@@ -35,6 +36,7 @@ struct Projection {
       float weight_factor, bias_factor;
     };
     std::vector<Source> sources;
+    std::optional<LowRank> low_rank{};  // an adapter's change
   };
   std::vector<Part> parts;
   int64_t width = 0;  ///< ΣN

@@ -152,8 +152,8 @@ CrossEntropySums cross_entropy(Rows& x, const Matrix& w, const float* bias,
                                Workspace& workspace) {
   check(x, w, loss);
   const int64_t vocabulary = w.rows();
-  const int64_t block_rows =
-      std::clamp<int64_t>(kBlockFloats / vocabulary, 1, std::max<int64_t>(x.count(), 1));
+  const int64_t block_rows = std::clamp<int64_t>(
+      std::max(kBlockFloats / vocabulary, loss.least_rows), 1, std::max<int64_t>(x.count(), 1));
   const Workspace::Scope scope(workspace);
   float* logits = workspace.take<float>(block_rows * vocabulary);
   RowLoss row_loss(loss, vocabulary, workspace.kernels());

@@ -27,6 +27,10 @@ struct CrossEntropy {
   int64_t teacher_count = 0;  ///< k
 
   double gradient_scale = 1;
+
+  /// Rows at once, where there are so many: each block of rows reads all of W, so that large
+  /// vocabularies want more than what 8 MiB of logits hold.
+  int64_t least_rows = 1;
 };
 
 struct CrossEntropySums {

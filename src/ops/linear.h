@@ -24,7 +24,7 @@ struct LinearWeight {
   const float* values;  ///< [N, K], as they are stored, f32
   int64_t rows;         ///< N
   float factor = 1;
-  float* d_values;          ///< [N, K], added to
+  float* d_values;          ///< [N, K], added to; null: the weight is not trained
   float* d_bias = nullptr;  ///< [N], added to; null without a bias
   float bias_factor = 1;
 };

@@ -39,47 +39,45 @@ std::string_view without_lines(std::string_view text, bool front, bool back) {
   return text;
 }
 
-/// A run of text, or a control token.
-struct ChatPart {
-  std::string text;
-  bool control = false;
-};
-
 class ChatWriter {
  public:
   ChatWriter(const ChatRow& row, const ChatTokens& tokens, const ChatOptions& options)
       : row_(row), tokens_(tokens), options_(options) {}
 
-  std::vector<ChatPart> write(std::span<const ChatMessage> messages) {
+  std::vector<ChatSegment> write(std::span<const ChatMessage> messages) {
     check(messages);
     const bool says = !messages.empty() && messages[0].role == Role::system;
     const std::string_view system = says ? std::string_view(messages[0].content) : "";
     const bool own_turn = row_.system_place == SystemPlace::turn;
     add(options_.continues ? row_.assistant.behind : row_.begin);
     if (own_turn && !options_.continues && (says || row_.always_system)) {
-      add(row_.system.before);
+      const int32_t turn = says ? 0 : -1;
       const std::string_view content = says ? system : row_.default_system;
-      add_content(row_.trim == Trim::contents ? stripped(content) : content);
-      add(row_.system.behind);
+      add(row_.system.before);
+      add_text(row_.trim == Trim::contents ? stripped(content) : content, turn);
+      add_behind(row_.system.behind, Kind::markup, turn);
     }
-    const std::span<const ChatMessage> turns = messages.subspan(says ? 1 : 0);
+    first_ = says ? 1 : 0;
+    const std::span<const ChatMessage> turns = messages.subspan(static_cast<size_t>(first_));
     for (size_t i = 0; i < turns.size(); ++i) {
       const bool here =
           says && (row_.system_place == SystemPlace::first_user     ? i == 0
                    : row_.system_place == SystemPlace::last_message ? i + 1 == turns.size()
                                                                     : false);
       if (turns[i].role == Role::user) {
-        add_user(turns[i].content,
+        add_user(turns[i].content, first_ + static_cast<int32_t>(i),
                  here ? str(row_.system.before, system, row_.system.behind) : std::string());
       } else {
         add_assistant(turns, i);
       }
     }
     if (options_.generation_prompt) add(row_.generation_prompt);
-    return std::move(parts_);
+    return std::move(segments_);
   }
 
  private:
+  using Kind = ChatSegmentKind;
+
   void check(std::span<const ChatMessage> messages) const {
     HEDDLE_CHECK(!messages.empty(), "chat: found no messages; expected one at least");
     size_t first = 0;
@@ -101,7 +99,7 @@ class ChatWriter {
   }
 
   /// A text of the template, in which control tokens stand.
-  void add(std::string_view text) {
+  void add(std::string_view text, Kind plain = Kind::markup, int32_t turn = -1) {
     while (!text.empty()) {
       size_t at = text.size();
       std::string_view found;
@@ -111,46 +109,61 @@ class ChatWriter {
       };
       for (const std::string_view control : row_.controls) look(control);
       for (const char* name : {"{bos}", "{eos}", "{date}"}) look(name);
-      add_content(text.substr(0, at));
+      add_segment(plain, text.substr(0, at), turn);
       text.remove_prefix(at + found.size());
       if (found == "{date}") {
-        add_content(tokens_.date);
-      } else if (found == "{bos}" || found == "{eos}") {
-        add_control(found == "{bos}" ? tokens_.bos : tokens_.eos);
+        add_segment(plain, tokens_.date, turn);
       } else {
-        add_control(found);
+        add_segment(Kind::control, spelled(found), -1);
       }
     }
   }
 
-  void add_control(std::string_view token) {
-    if (!token.empty()) parts_.push_back({std::string(token), true});
+  /// What stands behind a turn: its speaker writes all up to the token that ends it.
+  void add_behind(std::string_view behind, Kind plain, int32_t turn) {
+    const size_t at = behind.find(row_.end);
+    if (at == behind.npos || turn < 0) return add(behind);
+    add(behind.substr(0, at), plain, turn);
+    add_segment(Kind::end, spelled(row_.end), turn);
+    add(behind.substr(at + row_.end.size()));
   }
 
-  /// Runs of text are joined: a tokenizer cuts them as one.
-  void add_content(std::string_view text) {
-    if (text.empty()) return;
-    if (parts_.empty() || parts_.back().control) parts_.push_back({});
-    parts_.back().text += text;
+  void add_text(std::string_view text, int32_t turn) {
+    add_segment(turn < 0 ? Kind::markup : Kind::content, text, turn);
   }
 
-  void add_user(std::string_view content, const std::string& system) {
+  std::string_view spelled(std::string_view token) const {
+    if (token == "{bos}") return tokens_.bos;
+    return token == "{eos}" ? std::string_view(tokens_.eos) : token;
+  }
+
+  void add_segment(Kind kind, std::string_view text, int32_t turn) {
+    if (!text.empty()) segments_.push_back({kind, std::string(text), turn});
+  }
+
+  void add_user(std::string_view content, int32_t turn, const std::string& system) {
     const bool trims = row_.trim == Trim::contents || row_.trim == Trim::contents_but_system;
-    const std::string turn = system + std::string(trims ? stripped(content) : content);
+    const std::string text = system + std::string(trims ? stripped(content) : content);
     add(row_.user.before);
-    add_content(row_.trim == Trim::turns ? stripped(turn) : turn);
-    add(row_.user.behind);
+    add_text(row_.trim == Trim::turns ? stripped(text) : text, turn);
+    add_behind(row_.user.behind, Kind::markup, turn);
   }
 
   void add_assistant(std::span<const ChatMessage> turns, size_t i) {
-    std::string_view content = turns[i].content;
-    add(row_.assistant.before);
+    const std::string_view content = turns[i].content;
+    const auto turn = first_ + static_cast<int32_t>(i);
+    std::string_view before = row_.assistant.before;
+    if (before.starts_with(row_.generation_prompt)) {  // what is behind it a model writes itself
+      add(row_.generation_prompt);
+      before.remove_prefix(row_.generation_prompt.size());
+    }
+    add(before, Kind::content, turn);
     if (row_.thinks) {
       add_answer_with_thoughts(turns, i);
     } else {
-      add_content(row_.trim == Trim::nothing ? content : stripped(content));
+      add_text(row_.trim == Trim::nothing ? content : stripped(content), turn);
     }
-    add(row_.assistant.behind);
+    add_behind(row_.assistant.behind, Kind::content, turn);
   }
 
   /// Thoughts of answers before the last question are left out; the last answer always has some.
@@ -160,6 +173,7 @@ class ChatWriter {
       return message.role == Role::user &&
              !(text.starts_with("<tool_response>") && text.ends_with("</tool_response>"));
     };
+    const auto turn = first_ + static_cast<int32_t>(i);
     constexpr std::string_view kOpen = "<think>", kClose = "</think>";
     std::string_view content = turns[i].content, thoughts;
     if (const size_t first = content.find(kClose); first != content.npos) {
@@ -177,16 +191,17 @@ class ChatWriter {
         std::any_of(turns.begin() + static_cast<int64_t>(i), turns.end(), asks);
     const bool last = i + 1 == turns.size();
     if (asked_before && !asked_behind && (last || !thoughts.empty())) {
-      add_content(str("<think>\n", without_lines(thoughts, true, true), "\n</think>\n\n"));
+      add_text(str("<think>\n", without_lines(thoughts, true, true), "\n</think>\n\n"), turn);
       content = without_lines(content, true, false);
     }
-    add_content(content);
+    add_text(content, turn);
   }
 
   const ChatRow& row_;
   const ChatTokens& tokens_;
   const ChatOptions& options_;
-  std::vector<ChatPart> parts_;
+  int32_t first_ = 0;  // number of the first message that is not the system's
+  std::vector<ChatSegment> segments_;
 };
 
 /// Adds the ids of a text in which control tokens stay text. Where a tokenizer does not call one of
@@ -248,35 +263,67 @@ ChatTemplate ChatTemplate::recognise(std::string_view jinja, std::string_view pl
 std::string_view ChatTemplate::name() const { return row_->name; }
 std::string_view ChatTemplate::end() const { return row_->end; }
 
+ChatTokens chat_tokens_of(const BpeTokenizer& tokenizer, std::string date) {
+  const auto piece = [&](int32_t id) {
+    return id < 0 ? std::string() : std::string(tokenizer.piece(id));
+  };
+  return {piece(tokenizer.bos()), piece(tokenizer.eos()), std::move(date)};
+}
+
+std::vector<ChatSegment> ChatTemplate::segments(std::span<const ChatMessage> messages,
+                                                const ChatTokens& tokens,
+                                                const ChatOptions& options) const {
+  return ChatWriter(*row_, tokens, options).write(messages);
+}
+
 std::string ChatTemplate::text(std::span<const ChatMessage> messages, const ChatTokens& tokens,
                                const ChatOptions& options) const {
   std::string text;
-  for (const ChatPart& part : ChatWriter(*row_, tokens, options).write(messages)) text += part.text;
+  for (const ChatSegment& each : segments(messages, tokens, options)) text += each.text;
   return text;
+}
+
+namespace {
+
+int32_t control_id(const ChatRow& row, std::string_view token, const BpeTokenizer& tokenizer) {
+  const int32_t id = tokenizer.id_of(token);
+  HEDDLE_CHECK(id >= 0, "chat: template ", row.name, " needs the token ", io::quoted(token),
+               ", which the tokenizer has not. Hint: another template, or --raw");
+  return id;
+}
+
+}  // namespace
+
+void ChatTemplate::check(const BpeTokenizer& tokenizer) const {
+  for (const std::string_view control : row_->controls) {
+    if (!control.empty()) control_id(*row_, control, tokenizer);
+  }
 }
 
 std::vector<int32_t> ChatTemplate::encode(std::span<const ChatMessage> messages,
                                           const BpeTokenizer& tokenizer, std::string date,
                                           const ChatOptions& options) const {
-  const auto piece = [&](int32_t id) {
-    return id < 0 ? std::string() : std::string(tokenizer.piece(id));
-  };
-  const ChatTokens tokens{piece(tokenizer.bos()), piece(tokenizer.eos()), std::move(date)};
+  const std::vector<ChatSegment> all =
+      segments(messages, chat_tokens_of(tokenizer, std::move(date)), options);
   std::vector<int32_t> ids;
+  std::string run;  // segments of text: a tokenizer cuts them as one
   bool continues = options.continues;
-  for (const ChatPart& part : ChatWriter(*row_, tokens, options).write(messages)) {
-    if (part.control) {
-      const int32_t id = tokenizer.id_of(part.text);
-      HEDDLE_CHECK(id >= 0, "chat: template ", row_->name, " needs the token ",
-                   io::quoted(part.text),
-                   ", which the tokenizer has not. Hint: another template, "
-                   "or --raw");
-      ids.push_back(id);
-    } else {
-      encode_content(part.text, continues, *row_, tokenizer, ids);
+  const auto end_run = [&] {
+    if (run.empty()) return;
+    encode_content(run, continues, *row_, tokenizer, ids);
+    run.clear();
+    continues = true;
+  };
+  for (const ChatSegment& each : all) {
+    if (each.kind == ChatSegmentKind::markup || each.kind == ChatSegmentKind::content) {
+      run += each.text;
+      continue;
     }
+    end_run();
+    ids.push_back(control_id(*row_, each.text, tokenizer));
     continues = true;
   }
+  end_run();
   return ids;
 }
 

@@ -36,6 +36,7 @@ struct ChatTokens {
   std::string bos, eos;  ///< empty: none
   std::string date;      ///< "26 Jul 2024", for templates that tell the model today's
 };
+ChatTokens chat_tokens_of(const BpeTokenizer& tokenizer, std::string date);
 
 struct ChatOptions {
   bool generation_prompt = true;  ///< the beginning of an answer stands at the end
@@ -43,6 +44,21 @@ struct ChatOptions {
   /// The messages stand behind an answer that has been read without its end; the conversation's
   /// beginning is not repeated.
   bool continues = false;
+};
+
+/// A conversation as its template has it, told apart by who writes what.
+enum class ChatSegmentKind : uint8_t {
+  control,  ///< control tokens and nothing else: "<|im_start|>"
+  markup,   ///< text of the template: "user\n"
+  content,  ///< text of a turn, with all that its speaker writes: Llama 2's space before an answer
+  end,      ///< the control tokens that end a turn: what a model stops with
+};
+
+struct ChatSegment {
+  ChatSegmentKind kind = ChatSegmentKind::content;
+  std::string text;
+  int32_t turn = -1;  ///< of content and end: the number of the message
+  bool operator==(const ChatSegment&) const = default;
 };
 
 struct ChatRow;
@@ -64,6 +80,13 @@ class ChatTemplate {
 
   std::string text(std::span<const ChatMessage> messages, const ChatTokens& tokens,
                    const ChatOptions& options = {}) const;
+
+  /// The same in order, in segments.
+  std::vector<ChatSegment> segments(std::span<const ChatMessage> messages, const ChatTokens& tokens,
+                                    const ChatOptions& options = {}) const;
+
+  /// Throws unless the tokenizer has every control token that the template can write.
+  void check(const BpeTokenizer& tokenizer) const;
 
   /// Throws when the tokenizer lacks a control token.
   std::vector<int32_t> encode(std::span<const ChatMessage> messages, const BpeTokenizer& tokenizer,

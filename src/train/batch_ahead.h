@@ -1,21 +1,22 @@
-// The batches of a packer, each made while the one before it is trained on.
+// The batches of a source, each made while the one before it is trained on.
 #pragma once
 
 #include <future>
 
-#include "heddle/data/packer.h"
+#include <memory>
+
+#include "heddle/train/batch_source.h"
 #include "heddle/train/trainable.h"
 
 namespace heddle::train {
 
 class BatchAhead {
  public:
-  /// As data::Packer's; the model prepares each batch.
-  BatchAhead(const data::TokenPairs& pairs, const data::PackerOptions& options,
-             const data::PackerPosition& position, Trainable& model)
-      : packer_(pairs, options, position), model_(model) {
+  /// The model prepares each batch.
+  BatchAhead(const BatchSource& source, const data::PackerPosition& position, Trainable& model)
+      : stream_(source.open(position)), model_(model) {
     given_.position = position;
-    given_.progress = packer_.progress();
+    given_.progress = stream_->progress();
     made_ = std::async(std::launch::async, [this] { return make(); });
   }
   BatchAhead(const BatchAhead&) = delete;
@@ -43,14 +44,14 @@ class BatchAhead {
 
   Made make() {
     Made made;
-    made.found = packer_.next(made.batch);
-    made.position = packer_.position();
-    made.progress = packer_.progress();
+    made.found = stream_->next(made.batch);
+    made.position = stream_->position();
+    made.progress = stream_->progress();
     if (made.found) model_.prepare(made.batch);
     return made;
   }
 
-  data::Packer packer_;
+  std::unique_ptr<BatchStream> stream_;
   Trainable& model_;
   Made given_;
   std::future<Made> made_;  // last: waits for the thread before the rest goes

@@ -34,10 +34,10 @@ io::Value list_of(const std::vector<uint64_t>& pairs) {
 
 class Training {
  public:
-  Training(Trainable& model, const data::TokenPairs& pairs, const data::TokenPairs& validation,
+  Training(Trainable& model, const BatchSource& source, const BatchSource* validation,
            const TrainerSettings& settings, const TrainerHooks& hooks)
       : model_(model),
-        pairs_(pairs),
+        source_(source),
         validation_(validation),
         settings_(settings),
         hooks_(hooks),
@@ -45,11 +45,11 @@ class Training {
         lock_(settings.output_dir),
         checkpoints_(settings.output_dir, settings.save_total_limit, files_),
         optimizer_(model.optimizer(settings.optimizer, hooks.threads)),
-        fixed_(fixed_settings(settings)) {}
+        fixed_(fixed_settings(settings, source)) {}
 
   TrainerResult run() {
     if (settings_.resume) resume();
-    batches_ = std::make_unique<BatchAhead>(pairs_, settings_.packing, state_.position, model_);
+    batches_ = std::make_unique<BatchAhead>(source_, state_.position, model_);
     log_ = std::make_unique<RunLog>(io::join_path(settings_.output_dir, "log.jsonl"), state_.step);
     if (!settings_.event_folder.empty()) {
       events_ = std::make_unique<EventFile>(settings_.event_folder, state_.step);
@@ -100,8 +100,8 @@ class Training {
   }
 
   Trainable& model_;
-  const data::TokenPairs& pairs_;
-  const data::TokenPairs& validation_;
+  const BatchSource& source_;
+  const BatchSource* const validation_;
   const TrainerSettings& settings_;
   const TrainerHooks& hooks_;
   io::FileOperations& files_;
@@ -298,20 +298,18 @@ void Training::report() {
 }
 
 void Training::evaluate() {
-  if (validation_.size() == 0 && !hooks_.evaluate) return;
+  if (validation_ == nullptr && !hooks_.evaluate) return;
   swap_average();
   io::Value record;
   record.set("step", state_.step);
   record.set("event", "evaluation");
   bool gain = false;
   const Clock::time_point before = Clock::now();
-  if (validation_.size() > 0) {
-    data::PackerOptions packing = settings_.packing;
-    packing.shuffle = false;
-    data::Packer packer(validation_, packing);
+  if (validation_ != nullptr) {
+    const auto stream = validation_->open({});
     LossSettings plain;
     LossSums sums;
-    for (data::PackedBatch batch; packer.next(batch);) sums += model_.loss(batch, plain);
+    for (data::PackedBatch batch; stream->next(batch);) sums += model_.loss(batch, plain);
     const double loss = sums.nll / std::max(sums.weight, 1e-30);
     record.set("eval_loss", std::isfinite(loss) ? io::Value(loss) : io::Value(str(loss)));
     if (loss < 50) record.set("eval_perplexity", std::exp(loss));
@@ -351,12 +349,20 @@ void Training::save(bool must) {
 
 }  // namespace
 
+TrainerResult train(Trainable& model, const BatchSource& batches, const BatchSource* validation,
+                    const TrainerSettings& settings, const TrainerHooks& hooks) {
+  settings.check();
+  io::make_folder(settings.output_dir);
+  return Training(model, batches, validation, settings, hooks).run();
+}
+
 TrainerResult train(Trainable& model, const data::TokenPairs& pairs,
                     const data::TokenPairs& validation, const TrainerSettings& settings,
                     const TrainerHooks& hooks) {
-  settings.check();
-  io::make_folder(settings.output_dir);
-  return Training(model, pairs, validation, settings, hooks).run();
+  data::PackerOptions as_they_come = settings.packing;
+  as_they_come.shuffle = false;
+  const PairBatches batches(pairs, settings.packing), judged(validation, as_they_come);
+  return train(model, batches, judged.empty() ? nullptr : &judged, settings, hooks);
 }
 
 }  // namespace heddle::train

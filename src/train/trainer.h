@@ -19,6 +19,7 @@
 #include "heddle/io/file_operations.h"
 #include "heddle/io/value.h"
 #include "heddle/train/adamw.h"
+#include "heddle/train/batch_source.h"
 #include "heddle/train/schedule.h"
 #include "heddle/train/trainable.h"
 #include "heddle/train/trainer_state.h"
@@ -29,8 +30,8 @@ struct TrainerSettings {
   std::string output_dir;
   Schedule schedule;
   AdamWSettings optimizer;
-  data::PackerOptions packing;
-  LossSettings loss;  ///< step, first_row and gradient_scale are set by the trainer
+  data::PackerOptions packing;  ///< of sentence pairs
+  LossSettings loss;            ///< step, first_row and gradient_scale are set by the trainer
   int accumulation = 1;
   double max_grad_norm = 1;  ///< 0: no clipping
   int64_t max_steps = 0;     ///< 0: no end by steps
@@ -88,12 +89,16 @@ struct TrainerResult {
 };
 
 /// Trains until an end is reached; the last state is saved, and the model left with its weights, or
-/// their average where there is one. `validation` may be empty.
+/// their average where there is one. `validation`, whose order is that of the data, may be null.
+TrainerResult train(Trainable& model, const BatchSource& batches, const BatchSource* validation,
+                    const TrainerSettings& settings, const TrainerHooks& hooks = {});
+
+/// The same on sentence pairs, packed as `settings.packing` says. `validation` may be empty.
 TrainerResult train(Trainable& model, const data::TokenPairs& pairs,
                     const data::TokenPairs& validation, const TrainerSettings& settings,
                     const TrainerHooks& hooks = {});
 
 /// The settings that a resumed run must have in common with its checkpoint.
-io::Value fixed_settings(const TrainerSettings& settings);
+io::Value fixed_settings(const TrainerSettings& settings, const BatchSource& batches);
 
 }  // namespace heddle::train

@@ -19,7 +19,7 @@ void TrainerSettings::check() const {
   HEDDLE_CHECK(max_grad_norm >= 0, "max_grad_norm: found ", max_grad_norm);
 }
 
-io::Value fixed_settings(const TrainerSettings& settings) {
+io::Value fixed_settings(const TrainerSettings& settings, const BatchSource& batches) {
   io::Value fixed = settings.fixed;
   const Schedule& schedule = settings.schedule;
   fixed.set("lr_scheduler_type", std::string(name_of(schedule.curve)));
@@ -38,9 +38,7 @@ io::Value fixed_settings(const TrainerSettings& settings) {
   fixed.set("gradient_accumulation_steps", settings.accumulation);
   fixed.set("max_grad_norm", settings.max_grad_norm);
   if (settings.skips_spikes) fixed.set("skip_loss_spikes", true);
-  fixed.set("max_tokens_per_batch", settings.packing.max_tokens);
-  fixed.set("window", settings.packing.window);
-  fixed.set("data_seed", io::Value(static_cast<int64_t>(settings.packing.seed)));
+  batches.describe(fixed);
   fixed.set("seed", io::Value(static_cast<int64_t>(settings.loss.seed)));
   fixed.set("label_smoothing", settings.loss.label_smoothing);
   fixed.set("dropout", settings.loss.dropout);

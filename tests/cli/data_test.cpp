@@ -15,7 +15,7 @@ class DataCli : public ModelCommand {
   std::string with_files() const {
     const auto tests = std::filesystem::path(HEDDLE_TEST_DATA).parent_path();
     return "--dataset " + path("chats.jsonl") + " --model " +
-           (tests / "golden" / "bpe" / "qwen2.json").string() + " ";
+           (tests / "golden" / "bpe" / "qwen2.json").string() + " --template chatml ";
   }
 
   void SetUp() override {
@@ -59,7 +59,10 @@ TEST_F(DataCli, Refuses) {
   expect_refused("data preview --dataset x", {"--model"});
   expect_refused(command + "--picture row.jpg", {"row.jpg", ".svg"});
   expect_refused(command + "--row 2", {"--row", "found 2"});
-  expect_refused(command + "--template llama", {"template", "chatml"});
+  const std::string plain = command.substr(0, command.find("--template"));
+  expect_refused(plain + "--template llama", {"template", "chatml"});
+  expect_refused(plain + "--template gemma3", {"gemma3", "<start_of_turn>"});
+  expect_refused(plain, {"chats.jsonl: line 1", "chat template"});
   expect_refused(command + "--train-on answers", {"train_on", "assistant"});
   expect_refused(command + "--color blue", {"color", "auto"});
   expect_refused(command + "--packing-length 8", {"packing_length"});

@@ -68,11 +68,15 @@ const Conversation kTwoRounds = chat({{Role::system, "s"},
                                       {Role::assistant, "d"}},
                                      4);
 
+RenderTurns chatml(const text::BpeTokenizer& tokenizer) {
+  return render_turns(text::ChatTemplate::named("chatml"), tokenizer);
+}
+
 /// The example as text, and the outcome unless it is kept.
 std::string encoded(const Conversation& conversation, const ChatTokenOptions& options = {},
                     const text::BpeTokenizer& tokenizer = letters()) {
   TokenExample example;
-  const ChatTokens tokens(tokenizer, render_chatml, options);
+  const ChatTokens tokens(tokenizer, chatml(tokenizer), options);
   const TokenOutcome outcome = tokens.encode(conversation, "a.jsonl", example);
   EXPECT_EQ(example.tokens.size(), example.learned.size());
   if (outcome == TokenOutcome::too_long) return "too long";
@@ -167,7 +171,7 @@ TEST(ChatTokens, TextThatSpellsControlTokensStaysText) {
   const text::BpeTokenizer tokenizer = letters();
   const auto count_of = [&](const Conversation& conversation, bool split) {
     TokenExample example;
-    ChatTokens(tokenizer, render_chatml, {.split_special_tokens = split})
+    ChatTokens(tokenizer, chatml(tokenizer), {.split_special_tokens = split})
         .encode(conversation, "a.jsonl", example);
     return std::count(example.tokens.begin(), example.tokens.end(), tokenizer.id_of("<|im_end|>"));
   };
@@ -211,7 +215,7 @@ TEST(ChatTokens, AnswersBeginWhereThePromptEnds) {
   // the answer "\n\nHi" must not take that "\n" into a token of its own.
   const text::BpeTokenizer qwen = golden_tokenizer("qwen2");
   TokenExample example;
-  ChatTokens(qwen, render_chatml, {})
+  ChatTokens(qwen, chatml(qwen), {})
       .encode(chat({{Role::user, "\n\nHi"}, {Role::assistant, "\n\nHi"}}), "a.jsonl", example);
   std::vector<int32_t> expected = qwen.encode(
       "<|im_start|>user\n\n\nHi<|im_end|>\n<|im_start|>"
@@ -255,6 +259,39 @@ TEST(ChatTokens, OneTextWhereNothingIsCut) {
   }
 }
 
+/// Segments as text: learned ones in braces, ends behind a bar.
+std::string segments_text(const std::string& name, std::span<const Turn> turns) {
+  std::vector<text::ChatMessage> messages;
+  for (const Turn& turn : turns)
+    messages.push_back({text::role_named(name_of(turn.role)), turn.text});
+  std::string shown;
+  for (const Segment& each : text::ChatTemplate::named(name).segments(
+           messages, {"<s>", "</s>", ""}, {.generation_prompt = false})) {
+    const bool answer =
+        each.turn >= 0 && turns[static_cast<size_t>(each.turn)].role == Role::assistant;
+    if (each.kind == SegmentKind::end) {
+      shown += (answer ? "|" : "") + each.text;
+    } else {
+      shown += answer ? "{" + each.text + "}" : each.text;
+    }
+  }
+  return shown;
+}
+
+TEST(ChatTokens, TemplatesSayWhatAModelWritesItself) {
+  const std::vector<Turn> turns{{Role::user, "a"}, {Role::assistant, "b"}};
+  EXPECT_EQ(segments_text("llama2", turns), "<s>[INST] a [/INST]{ }{b}{ }|</s>");
+  EXPECT_EQ(segments_text("mistral-v0.3", turns), "<s>[INST] a[/INST]{ }{b}|</s>");
+  EXPECT_EQ(segments_text("gemma3", turns),
+            "<s><start_of_turn>user\na<end_of_turn>\n<start_of_turn>model\n{b}|<end_of_turn>\n");
+  EXPECT_EQ(segments_text("llama3", turns),
+            "<s><|start_header_id|>user<|end_header_id|>\n\na<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\n{b}|<|eot_id|>");
+  EXPECT_EQ(segments_text("qwen3", turns),
+            "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n{<think>\n\n</think>\n\n}{b}"
+            "|<|im_end|>\n");
+}
+
 TEST(ChatTokens, Refuses) {
   const text::BpeTokenizer tokenizer = letters();
   TokenExample example;
@@ -276,6 +313,8 @@ TEST(ChatTokens, Refuses) {
         });
       },
       {"turn 9"});
+  expect_refused([&] { render_turns(text::ChatTemplate::named("gemma3"), tokenizer); },
+                 {"gemma3", "<start_of_turn>"});
   expect_refused([&] { ChatTokens(tokenizer, {}, {.max_length = 1}); }, {"max_length", "1"});
   expect_refused([] { train_on("answers"); }, {"train_on", "'answers'", "assistant"});
   expect_refused([] { train_on_eos("x"); }, {"train_on_eos", "turn, last, none, all"});

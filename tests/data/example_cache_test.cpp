@@ -24,8 +24,8 @@ class ExampleCacheTest : public FolderTest {
   }
 
   data::ExampleCache open(ThreadPool* threads = nullptr) {
-    return data::open_example_cache(options_, tokenizer_, data::render_chatml, path("cache"),
-                                    threads);
+    const auto chatml = data::render_turns(text::ChatTemplate::named("chatml"), tokenizer_);
+    return data::open_example_cache(options_, tokenizer_, chatml, path("cache"), threads);
   }
 
   void use(const std::string& name, const std::string& content) {

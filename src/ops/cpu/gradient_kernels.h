@@ -39,7 +39,7 @@ struct NormBackwardRow {
   bool subtract_mean;
   const float* d_y;
   float* d_sum;     ///< overwritten
-  float* d_weight;  ///< added to
+  float* d_weight;  ///< added to; null: it is not trained
   float* d_bias;    ///< added to, or null
 };
 

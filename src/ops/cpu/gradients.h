@@ -91,7 +91,9 @@ void norm_backward(const NormBackwardRow& row) {
     const L u = d_y * L::load_first(row.weight + i, count);
     sum_u = sum_u + u;
     sum_un = sum_un + u * n;
-    (L::load_first(row.d_weight + i, count) + d_y * n).store_first(row.d_weight + i, count);
+    if (row.d_weight != nullptr) {
+      (L::load_first(row.d_weight + i, count) + d_y * n).store_first(row.d_weight + i, count);
+    }
     if (row.d_bias != nullptr) {
       (L::load_first(row.d_bias + i, count) + d_y).store_first(row.d_bias + i, count);
     }

@@ -1,0 +1,38 @@
+// A language model as something to train: all of it, or an adapter.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "heddle/base/threads.h"
+#include "heddle/model/lora.h"
+#include "heddle/model/training.h"
+#include "heddle/train/trainable.h"
+
+namespace heddle::train {
+
+/// A checkpoint or a finished run is a folder that others read: PEFT's adapter pair, or a model
+/// directory. Beside it checkpoints hold what is trained, in f32 and as it is here, in
+/// master_weights.safetensors: files of others may round.
+class LanguageTraining : public Trainable {
+ public:
+  virtual const model::TransformerConfig& config() const = 0;
+  virtual bool has_adapter() const = 0;
+
+  /// Writes the adapter, or the model, alone.
+  virtual void save_result(const std::string& folder, io::FileOperations& files) = 0;
+
+  /// Largest memory of activations and their gradients so far.
+  virtual int64_t workspace_bytes() const = 0;
+
+  double flops(const data::PackedBatch& batch) const override;
+};
+
+/// On the host in single precision; throws for other devices. The pool must outlive it.
+std::unique_ptr<LanguageTraining> make_language_training(model::ModelFiles files,
+                                                         std::optional<model::Adapter> adapter,
+                                                         Device device, ThreadPool& threads);
+
+}  // namespace heddle::train
