@@ -27,14 +27,18 @@ TEST(TokenPool, GivesRangesThatNeverOverlap) {
     } else {
       const int64_t length = random.between(1, 40);
       const auto range = pool.take(length);
-      int64_t first = 0;  // first fit, by looking at every token
-      for (int64_t gap = 0; first < kTokens; ++first) {
-        gap = used[static_cast<size_t>(first)] ? 0 : gap + 1;
-        if (gap == length) break;
+      int64_t best = -1, shortest = kTokens + 1;  // best fit, by looking at every token
+      for (int64_t end = 0, gap = 0; end <= kTokens; ++end) {
+        if (end < kTokens && !used[static_cast<size_t>(end)]) {
+          ++gap;
+          continue;
+        }
+        if (gap >= length && gap < shortest) best = end - gap, shortest = gap;
+        gap = 0;
       }
-      ASSERT_EQ(range.has_value(), first < kTokens);
+      ASSERT_EQ(range.has_value(), best >= 0);
       if (range) {
-        ASSERT_EQ(range->begin, first - length + 1);
+        ASSERT_EQ(range->begin, best);
         ASSERT_EQ(range->length, length);
         std::fill_n(used.begin() + range->begin, length, true);
         held.push_back(*range);
