@@ -37,7 +37,7 @@ lines = open(text, encoding="utf-8").read().split("\\n")[:-1]
 translator = ctranslate2.Translator(folder, device="cuda", compute_type="float16")
 pieces = sentencepiece.SentencePieceProcessor(model_file=vocabulary)
 loaded = time.perf_counter()
-sources = [line + ["</s>"] for line in pieces.encode(lines, out_type=str, num_threads=-1)]
+sources = pieces.encode(lines, out_type=str, num_threads=-1)  # it adds the ends
 tokenised = time.perf_counter()
 results = translator.translate_batch(sources, beam_size=int(beam), max_batch_size=int(batch), batch_type="tokens",
                                      max_input_length=256, max_decoding_length=256)
