@@ -2,20 +2,33 @@
 # Checks the GPU code on a machine with a GPU, and keeps all output in a folder:
 #   tools/gpu_check.sh OUT [build] [test] [sanitize] [bench]      all steps when none is named
 #
-# Where GoogleTest or libpng is not installed, HEDDLE_GPU_PREFIX names a folder laid out like /usr that
-# holds them; `tools/gpu_check.sh --pack FOLDER` fills one on a Debian machine that has them.
+# Where the libraries that a build needs are not installed, take one along. On a Debian machine that has
+# them, after `cmake -S . -B build/gpu … && cmake --build build/gpu`:
+#   tools/gpu_check.sh --pack FILE.tar.xz [BUILD]
+# and there, in a checkout of the same commit:
+#   HEDDLE_GPU_PACK=FILE.tar.xz tools/gpu_check.sh OUT test sanitize
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
+suites=(attention ops model train decode)
+
 if [ "${1:-}" = --pack ]; then
-  mkdir -p "$2"
-  for package in libgtest-dev libgmock-dev libpng-dev zlib1g-dev; do
-    # Static GoogleTest, but shared libpng and zlib: Debian's static ones cannot go into a library.
-    dpkg -L "$package" | grep -E '/include/|gtest.*\.a$|gmock.*\.a$|\.so$|/cmake/GTest/' |
-      while read -r file; do
-        [ -d "$file" ] || { mkdir -p "$2/$(dirname "${file#/usr/}")" && cp -L "$file" "$2/${file#/usr/}"; }
-      done
+  to=$(realpath -m "${2:?the file to write}") from=${3:-build/gpu}
+  folder=$(mktemp -d)
+  trap 'rm -rf "$folder"' EXIT
+  mkdir "$folder/bin" "$folder/lib"
+  for name in heddle "${suites[@]/#/test_}"; do
+    [ ! -e "$from/bin/$name" ] || cp "$from/bin/$name" "$folder/bin"
   done
+  cp "$from"/lib/libheddle.so.0 "$folder/lib"
+  strip "$folder"/bin/* "$folder"/lib/*
+  # All but what every system has.
+  ldd "$folder"/bin/* "$folder"/lib/* | grep -o '=> /[^ ]*' | cut -c4- | sort -u |
+    grep -vE '/(libc|libm|libdl|libpthread|librt|libgcc_s|libstdc\+\+|libz|libheddle)\.so|ld-linux' |
+    while read -r file; do cp -L "$file" "$folder/lib"; done
+  pwd -P >"$folder/root"
+  tar -C "$folder" -c . | xz -T0 -6 >"$to"
+  ls -l "$to"
   exit
 fi
 
@@ -23,9 +36,21 @@ out=$(realpath -m "${1:?folder for the output}")
 shift
 [ $# -gt 0 ] || set -- build test sanitize bench
 build=build/gpu
-tests=$build/bin/test_attention
+programs=$build/bin
 mkdir -p "$out"
 failed=()
+
+if [ -n "${HEDDLE_GPU_PACK:-}" ]; then
+  pack=${TMPDIR:-/tmp}/heddle-gpu-$(sha256sum <"$HEDDLE_GPU_PACK" | cut -c1-12)
+  if [ ! -e "$pack/root" ]; then
+    mkdir -p "$pack"
+    python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$HEDDLE_GPU_PACK" "$pack"
+  fi
+  programs=$pack/bin
+  export LD_LIBRARY_PATH=$pack/lib:${LD_LIBRARY_PATH:-}
+  root=$(cat "$pack/root") # where the tests look for their data
+  [ -e "$root" ] || { mkdir -p "$(dirname "$root")" && ln -s "$PWD" "$root"; }
+fi
 
 step() { # name, command...: runs it, keeps its output, says how it ended
   local name=$1 began=$SECONDS
@@ -40,35 +65,35 @@ step() { # name, command...: runs it, keeps its output, says how it ended
 }
 
 build() {
-  local prefix=()
-  if [ -n "${HEDDLE_GPU_PREFIX:-}" ]; then
-    local folder
-    folder=$(realpath "$HEDDLE_GPU_PREFIX")/lib/$(uname -m)-linux-gnu
-    ln -sf libpng.so "$folder/libpng16.so.16"
-    ln -sf libz.so "$folder/libz.so.1"
-    prefix=(-DCMAKE_PREFIX_PATH="$(realpath "$HEDDLE_GPU_PREFIX")"
-      -DCMAKE_LIBRARY_ARCHITECTURE="$(uname -m)-linux-gnu")
-  fi
-  cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Release -DHEDDLE_CUDA=ON \
-    -DHEDDLE_ATTENTION_ONLY=ON -DHEDDLE_BUILD_CLI=OFF "${prefix[@]}" && cmake --build $build --target test_attention
+  cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Release -DHEDDLE_CUDA=ON -DHEDDLE_BUILD_TESTS=ON &&
+    cmake --build $build --target heddle_cli "${suites[@]/#/test_}"
 }
 
-sanitize() { # tool: small cases; the reference's own kernels are too slow to be watched in all
-  local filter='AttentionGpu.*:BatchGpu.Import*' exclude=(--kernel-regex-exclude kns=heddle4test)
-  case $1 in
-    racecheck) filter='AttentionGpu.OneTile:AttentionGpu.UnequalLengths:AttentionGpu.Options' ;;
-    initcheck) filter='AttentionGpu.OneTile:BatchGpu.*' exclude=() ;; # else its results count as unset
+sanitize() { # tool, suite: small cases; the reference's own kernels are too slow to be watched in all
+  local filter='' exclude=(--kernel-regex-exclude kns=heddle4test)
+  case $1-$2 in
+    racecheck-attention) filter='AttentionGpu.OneTile:AttentionGpu.UnequalLengths:AttentionGpu.Options' ;;
+    initcheck-attention) filter='AttentionGpu.OneTile:BatchGpu.*' exclude=() ;; # else its results count as unset
+    *-attention) filter='AttentionGpu.*:BatchGpu.Import*' ;;
+    memcheck-ops) filter='OpsGpu.*' ;;
+    racecheck-ops | synccheck-ops) filter='OpsGpu.CrossEntropyLikeTheCpu:OpsGpu.Glu:OpsGpu.ColumnSums' ;;
+    memcheck-train | racecheck-train) filter='AdamWGpu.*' ;;
+    memcheck-decode | racecheck-decode)
+      filter='DecoderGpu.TopAndBest*:DecoderGpu.ForksAndReorders*:DecoderGpu.SaysWhat*' ;;
+    *) return 0 ;;
   esac
   HEDDLE_GPU_TEST=small compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 \
-    "${exclude[@]}" $tests --gtest_filter="$filter"
+    "${exclude[@]}" "$programs/test_$2" --gtest_filter="$filter"
 }
 
 for name in "$@"; do
   case $name in
     build) step build build ;;
-    test) step test $tests --gtest_filter='*Gpu.*' ;;
+    test) for suite in "${suites[@]}"; do
+        step "test-$suite" "$programs/test_$suite" --gtest_filter='*Gpu.*'
+      done ;;
     sanitize) for tool in memcheck racecheck synccheck initcheck; do
-        step "sanitize-$tool" sanitize "$tool"
+        for suite in "${suites[@]}"; do step "sanitize-$tool-$suite" sanitize "$tool" "$suite"; done
       done ;;
     bench) step bench python3 bench/attention/peers.py --output "$out" ;;
     *) echo "gpu_check.sh: no step $name; expected build, test, sanitize or bench" >&2; exit 2 ;;
