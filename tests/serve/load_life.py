@@ -17,13 +17,20 @@ from load_plan import Load, clean, lines_of
 def heavy(context, server, seconds):
     """A request of about that many seconds of work, as bytes."""
     lines = lines_of(64, 40)
-    started = time.monotonic()
-    assert wire.translate(server.port, lines).status == 200
-    each = (time.monotonic() - started) / len(lines)
+    times = []
+    for _ in range(3):  # the quickest: a pause of the machine would make the request a short one
+        started = time.monotonic()
+        assert wire.translate(server.port, lines).status == 200
+        times.append(time.monotonic() - started)
+    each = min(times) / len(lines)
     count = max(1, min(int(seconds / each), 20000))
     return wire.request(
         "POST", "/v1/translate", {"model": context.options.name, "text": (lines * (count // 64 + 1))[:count]}
     )
+
+
+def begins(server):
+    return eventually(lambda: server.total("heddle_live_rows") > 0)
 
 
 def free(server):
@@ -35,7 +42,7 @@ def ld_03_deadline_in_the_queue(context):
     assert eventually(lambda: free(server))
     with wire.Wire(server.port, 60) as line:
         line.send(heavy(context, server, 1.5))
-        time.sleep(0.3)
+        assert begins(server), "the request does not begin"
         before = server.total("heddle_target_tokens_total")
         late = [wire.translate(server.port, text, deadline_ms=1) for text in lines_of(20, 41)]
         blocker = line.reply()
@@ -54,7 +61,7 @@ def ld_04_slots_of_clients_that_leave(context):
         assert eventually(lambda: free(server), 10)
         line = wire.Wire(server.port)
         line.send(work)
-        assert eventually(lambda: server.total("heddle_live_rows") > 0, 5), "the request does not begin"
+        assert begins(server), "the request does not begin"
         line.reset()
         started = time.monotonic()
         assert eventually(lambda: free(server), 5, pause=0.005), "rows are held for a client that left"
@@ -152,7 +159,7 @@ def ld_07_second_signal(context):
     server = context.fresh("--queue-tokens", "4000000")
     line = wire.Wire(server.port, 30)
     line.send(heavy(context, server, 20))
-    time.sleep(0.3)
+    assert begins(server), "the request does not begin"
     server.signal(signal.SIGTERM)
     time.sleep(0.2)
     assert server.alive(), "did not wait for the running request"
@@ -171,7 +178,7 @@ def ld_07_refusals_while_draining(context):
     assert idle.reply().status == 200
     line = wire.Wire(server.port, 60)
     line.send(heavy(context, server, 2))
-    time.sleep(0.3)
+    assert begins(server), "the request does not begin"
     server.signal(signal.SIGTERM)
     time.sleep(0.1)
     idle.send(wire.request("POST", "/v1/translate", {"model": context.options.name, "text": "a"}))
