@@ -48,6 +48,12 @@ io::Value fixed_of(const train::TranslationModel& model, uint64_t text_key, Devi
   return fixed;
 }
 
+bool rounds_to_int8(const io::Field& config) {
+  const int64_t bits = config["quantize_bits"].integer(0, 32);
+  HEDDLE_CHECK(bits == 0 || bits == 8, "quantize_bits: found ", bits, "; expected 8 or 0");
+  return bits == 8;
+}
+
 /// The validations of a run: text to translate, and the best model so far.
 class Validation {
  public:
@@ -55,7 +61,8 @@ class Validation {
       : model_(model),
         best_(io::join_path(config["output_dir"].text(), "best")),
         beam_(static_cast<int>(config["num_beams"].integer(1, 1000))),
-        threads_(threads) {
+        threads_(threads),
+        rounds_(rounds_to_int8(config)) {
     const auto lines = static_cast<size_t>(config["eval_translate_lines"].integer(0, 1 << 30));
     if (lines > 0) text_ = train::read_held_out(corpus_of(config, "validation"), lines);
   }
@@ -63,7 +70,9 @@ class Validation {
   void attach(train::TrainerHooks& hooks) {
     if (!text_.sources.empty()) {
       hooks.evaluate = [this](int64_t) {
-        const auto scores = train::score_translations(model_.files(), text_, beam_, threads_);
+        const model::ModelFiles files =
+            rounds_ ? model::quantised(model_.files(), DType::i8) : model_.files();
+        const auto scores = train::score_translations(files, text_, beam_, threads_);
         io::Value value;
         value.set("eval_bleu", scores.bleu);
         value.set("eval_chrf", scores.chrf);
@@ -81,6 +90,7 @@ class Validation {
   train::HeldOutText text_;
   std::string best_;
   int beam_, threads_;
+  bool rounds_;
 };
 
 void run_training(const io::Value& values) {
@@ -95,6 +105,8 @@ void run_training(const io::Value& values) {
   const bool on_gpu = device.type == DeviceType::cuda;
   const auto made = train::make_translation_model(starting_model(config), device, pool);
   train::TranslationModel& model = *made;
+  const bool rounds = rounds_to_int8(config);
+  if (rounds) model.round_to_int8();
   say(str("model: ", model.parameters(), " parameters, ",
           on_gpu ? cuda::device_name(device.index) : str(threads, " threads")));
   train::set_ends(model.config(), settings.packing);
@@ -111,6 +123,7 @@ void run_training(const io::Value& values) {
   const int64_t workers = config["workers"].integer(0, 1024);
   settings.loss.workers = workers > 0 ? static_cast<int>(workers) : threads;
   settings.fixed = fixed_of(model, key, device, settings.loss.workers);
+  if (rounds) settings.fixed.set("quantize_bits", 8);
   settings.peak_flops = peak_flops_of(device, threads);
   io::write_file(io::join_path(settings.output_dir, "train_config.json"),
                  io::to_json(values, 2) + "\n");

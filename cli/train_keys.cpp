@@ -41,6 +41,7 @@ const std::vector<Key>& train_keys() {
       {"skip_loss_spikes", boolean, "false",
        "no update at five deviations above the last hundred losses or norms; logged either way"},
       {"optim_bits", integer, "32", "of the optimiser's moments: 32 or 8"},
+      {"quantize_bits", integer, "0", "8: learn to be int8, as heddle quantize makes it; 0: not"},
       {"ema_decay", number, "0", "of an average of the weights, which is what is kept; 0: none"},
       {"label_smoothing_factor", number, "0.1", ""},
       {"dropout", number, "0.1", "of embeddings and of each sublayer's result"},

@@ -224,6 +224,10 @@ std::vector<ParameterShape> parameters_of(const TransformerConfig& config) {
   return Lister(config).all();
 }
 
+bool is_quantised(std::string_view name, const Shape& shape) {
+  return shape.rank() == 2 && !name.ends_with("embed_positions.weight");
+}
+
 void check_parameters(const TransformerConfig& config, const Parameters& parameters) {
   config.check();
   const std::vector<ParameterShape> expected = parameters_of(config);

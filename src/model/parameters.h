@@ -90,6 +90,10 @@ struct ParameterShape {
 /// All parameters of a model of this config, in a fixed order.
 std::vector<ParameterShape> parameters_of(const TransformerConfig& config);
 
+/// Whether a parameter is of a smaller type in a quantised model: the matrices, but no table of
+/// positions, which is added and not multiplied.
+bool is_quantised(std::string_view name, const Shape& shape);
+
 /// Throws unless exactly the parameters that the config asks for are there, in their shapes, with
 /// scales that fit.
 void check_parameters(const TransformerConfig& config, const Parameters& parameters);

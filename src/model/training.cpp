@@ -14,6 +14,7 @@
 #include "heddle/model/weights.h"
 #include "heddle/ops/cpu/kernels.h"
 #include "heddle/ops/cross_entropy.h"
+#include "heddle/ops/int8_rows.h"
 
 namespace heddle::model {
 
@@ -118,6 +119,7 @@ struct TrainingTransformer::State {
   LossSums loss_and_gradients(const Shard& shard, const LossSettings& settings, Worker& worker,
                               std::span<float* const> gradients) const;
   void add_to_slots(int count, ThreadPool* threads);
+  void round();
 
   ModelFiles files;
   Weights weights;
@@ -126,6 +128,7 @@ struct TrainingTransformer::State {
   std::vector<size_t> places;  // of the slots among the values
   std::vector<Tensor> values;  // of all parameters
   bool trains_base = true;
+  bool rounds = false;  // matrices of `values` are not the slots' but rounded ones
   std::vector<std::unique_ptr<Worker>> workers;
 };
 
@@ -201,6 +204,24 @@ LossSums TrainingTransformer::State::loss_and_gradients(const Shard& shard,
   return sums;
 }
 
+/// Matrices of `values` become what int8 would hold of the slots'.
+void TrainingTransformer::State::round() {
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const Tensor& master = slots[i].value;
+    if (!is_quantised(slots[i].name, master.shape())) continue;
+    Tensor& rounded = values[places[i]];
+    if (rounded.raw() == master.raw()) rounded = Tensor::empty(master.shape(), DType::f32);
+    const int64_t columns = master.dim(1);
+    for (int64_t row = 0; row < master.dim(0); ++row) {
+      const std::span<const float> from(master.data<float>() + row * columns,
+                                        static_cast<size_t>(columns));
+      const float step = ops::int8_step(from);
+      std::transform(from.begin(), from.end(), rounded.data<float>() + row * columns,
+                     [step](float value) { return ops::int8_level(value, step) * step; });
+    }
+  }
+}
+
 /// Adds what workers 1 … count − 1 have to the slots, in order.
 void TrainingTransformer::State::add_to_slots(int count, ThreadPool* threads) {
   const auto add = workers[0]->values.kernels().backward.add;
@@ -237,8 +258,16 @@ void TrainingTransformer::zero_gradients() {
 }
 
 void TrainingTransformer::values_changed() {
+  if (state_->rounds) state_->round();
   if (state_->trains_base) state_->weights.update(state_->values);
   if (state_->adapter) update_low_rank(state_->weights, state_->values);
+}
+
+void TrainingTransformer::round_to_int8() {
+  HEDDLE_CHECK(!state_->adapter, "quantize_bits: found an adapter; expected a model that is "
+               "trained as a whole");
+  state_->rounds = true;
+  values_changed();
 }
 
 Adapter TrainingTransformer::adapter() const {

@@ -102,6 +102,11 @@ class TrainingTransformer {
   void zero_gradients();
   void values_changed();  ///< to be called after values were written
 
+  /// From here on the loss is that of the model in int8 (formats.h, quantised): each matrix is
+  /// rounded to its rows' levels before it is used. Gradients are taken there and applied to the
+  /// values as they are (straight-through; Bengio et al. 2013, arXiv 1308.3432).
+  void round_to_int8();
+
   /// Adds the gradients of gradient_scale · loss to the slots. A batch without labels has loss 0
   /// and adds nothing.
   LossSums forward_backward(const TrainingBatch& batch, const LossSettings& settings,

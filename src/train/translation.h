@@ -20,8 +20,11 @@ class TranslationModel : public Trainable {
  public:
   virtual const model::TransformerConfig& config() const = 0;
 
-  /// The model as it is now, on the host.
+  /// The model as it is now, on the host; unrounded.
   virtual model::ModelFiles files() const = 0;
+
+  /// From here on the loss is that of the model in int8, as TrainingTransformer has it.
+  virtual void round_to_int8() = 0;
 
   double flops(const data::PackedBatch& batch) const override;
   void save(const std::string& folder, io::FileOperations& files) override;
@@ -48,6 +51,7 @@ class HostTranslationModel : public TranslationModel {
 
   const model::TransformerConfig& config() const override { return transformer_.config(); }
   model::ModelFiles files() const override { return transformer_.files(); }
+  void round_to_int8() override { transformer_.round_to_int8(); }
 
  private:
   model::TrainingTransformer transformer_;

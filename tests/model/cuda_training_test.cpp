@@ -8,6 +8,7 @@
 #include "heddle/base/random.h"
 #include "heddle/model/cuda/parameters.h"
 #include "heddle/model/cuda/training.h"
+#include "heddle/model/formats/formats.h"
 #include "tests/model/training_cases.h"
 
 namespace heddle::model {
@@ -100,6 +101,23 @@ TEST(TrainingGpu, LossesAndGradientsAreTheHostsForEveryOption) {
       host.values_changed();
       gpu.load(values);
     }
+  }
+}
+
+TEST(TrainingGpu, RoundedItIsTheModelInInt8) {
+  for (const TrainingCase& each : training_cases()) {
+    SCOPED_TRACE(each.name);
+    const TransformerConfig config = widened(each.config);
+    ModelFiles files = quantised(random_model(config), DType::i8);
+    Parameters values;
+    for (const auto& [name, parameter] : files.parameters) values.add(name, {to_f32(parameter)});
+    files.parameters = std::move(values);
+    cuda::TrainingTransformer plain(std::move(files), 0), model(random_model(config), 0);
+    const double unrounded = run_on_gpu(model, each.all(), each.settings).loss;
+    model.round_to_int8();
+    const double expected = run_on_gpu(plain, each.all(), each.settings).loss;
+    EXPECT_NEAR(run_on_gpu(model, each.all(), each.settings).loss, expected, 1e-5 * expected);
+    EXPECT_NE(unrounded, expected);
   }
 }
 

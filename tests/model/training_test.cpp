@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "heddle/model/formats/formats.h"
 #include "tests/model/training_cases.h"
 
 namespace heddle::model {
@@ -61,6 +62,40 @@ TEST(Training, RecomputationChangesNoBit) {
       EXPECT_EQ(run(model, each.all(), settings).loss, kept.loss);
       expect_same(gradients_of(model), gradients);
     }
+  }
+}
+
+/// The values that a model in int8 stands for.
+ModelFiles rounded(const TransformerConfig& config) {
+  ModelFiles files = quantised(random_model(config), DType::i8);
+  Parameters plain;
+  for (const auto& [name, parameter] : files.parameters) plain.add(name, {to_f32(parameter)});
+  files.parameters = std::move(plain);
+  return files;
+}
+
+TEST(Training, RoundedItIsTheModelInInt8AndKeepsItsValues) {
+  for (const TrainingCase& each : training_cases()) {
+    SCOPED_TRACE(each.name);
+    TrainingTransformer model(random_model(each.config)), plain(rounded(each.config));
+    const double unrounded = run(model, each.all(), each.settings).loss;
+    model.round_to_int8();
+    const double loss = run(model, each.all(), each.settings).loss;
+    EXPECT_EQ(loss, run(plain, each.all(), each.settings).loss);
+    EXPECT_NE(loss, unrounded);
+    expect_same(gradients_of(model), gradients_of(plain));
+    EXPECT_EQ(model.loss(each.all().view()).loss, plain.loss(each.all().view()).loss);
+    const ModelFiles expected = random_model(each.config);
+    for (const auto& slot : model.slots()) {
+      const Tensor& given = expected.parameters.find(slot.name)->values;
+      const Tensor kept = model.files().parameters.find(slot.name)->values;
+      for (int64_t i = 0; i < given.elements(); ++i) {
+        ASSERT_EQ(kept.data<float>()[i], given.data<float>()[i]) << slot.name;
+        slot.value.data<float>()[i] *= 1.5f;
+      }
+    }
+    model.values_changed();  // and takes new ones
+    EXPECT_NE(run(model, each.all(), each.settings).loss, loss);
   }
 }
 

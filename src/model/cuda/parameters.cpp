@@ -211,6 +211,20 @@ void DeviceParameters::refresh_scaled() {
   }
 }
 
+void DeviceParameters::round_copy(ParameterNumber number, const Shape& shape) {
+  const int64_t begin = offset(number);
+  float factor = 1;
+  for (const Scaled& part : scaled_) {
+    if (part.begin == begin) factor = part.factor;
+  }
+  HEDDLE_CUDA_CHECK(ops::cuda::launch_round_rows({.rows = shape[0],
+                                                  .columns = shape[1],
+                                                  .from = values() + begin,
+                                                  .factor = factor,
+                                                  .to = copies() + begin},
+                                                 context_.stream()));
+}
+
 void DeviceParameters::upload(std::span<const Tensor> from, float* array) const {
   for (size_t i = 0; i < from.size(); ++i) {
     const Shape& shape = from[i].shape();

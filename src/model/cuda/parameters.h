@@ -56,6 +56,9 @@ class DeviceParameters {
   void refresh_copies();  ///< after values were written
   void refresh_scaled();  ///< … and copies too: those alone that are not equal to their values
 
+  /// The copy of a matrix becomes what int8 would hold of its values.
+  void round_copy(ParameterNumber number, const Shape& shape);
+
   /// From and to host tensors in the order of parameters_of. The array is `values`, or another of
   /// this layout.
   void upload(std::span<const Tensor> from, float* array) const;

@@ -267,6 +267,14 @@ ModelFiles TrainingTransformer::files() const {
   return files;
 }
 
+void TrainingTransformer::round_to_int8() {
+  for (size_t i = 0; i < state_->shapes.size(); ++i) {
+    const ParameterShape& each = state_->shapes[i];
+    if (!is_quantised(each.name, each.shape)) continue;
+    state_->parameters.round_copy(static_cast<ParameterNumber>(i), each.shape);
+  }
+}
+
 void TrainingTransformer::load(std::span<const Tensor> values) {
   state_->parameters.upload(values, state_->parameters.values());
   state_->parameters.refresh_copies();

@@ -35,6 +35,9 @@ class TrainingTransformer {
   /// The model as it is now, copied to the host, f32.
   ModelFiles files() const;
 
+  /// Matrices are used as int8 would hold them, until their copies are written again.
+  void round_to_int8();
+
   /// Overwrites the parameters by host tensors in the order of `shapes`.
   void load(std::span<const Tensor> values);
 

@@ -1,31 +1,28 @@
 // Models in smaller types.
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "heddle/base/error.h"
 #include "heddle/base/half.h"
 #include "heddle/model/formats/formats.h"
+#include "heddle/ops/int8_rows.h"
 
 namespace heddle::model {
 
 namespace {
 
-/// One scale a row: the largest |w| becomes 127. A row of zeros has scale 1.
 Parameter by_row(const Tensor& matrix) {
   const int64_t rows = matrix.dim(0), columns = matrix.dim(1);
   Parameter result{Tensor::empty({rows, columns}, DType::i8), Tensor::empty({rows}, DType::f32)};
   for (int64_t row = 0; row < rows; ++row) {
-    const float* from = matrix.data<float>() + row * columns;
-    float largest = 0;
-    for (int64_t i = 0; i < columns; ++i) largest = std::max(largest, std::abs(from[i]));
-    const float scale = largest > 0 ? largest / 127.0f : 1.0f;
-    result.scales.data<float>()[row] = scale;
-    int8_t* to = result.values.data<int8_t>() + row * columns;
-    for (int64_t i = 0; i < columns; ++i) {
-      const float level = std::nearbyint(from[i] / scale);
-      to[i] = static_cast<int8_t>(std::clamp(level, -127.0f, 127.0f));
-    }
+    const std::span<const float> from(matrix.data<float>() + row * columns,
+                                      static_cast<size_t>(columns));
+    const float step = ops::int8_step(from);
+    result.scales.data<float>()[row] = step;
+    std::transform(from.begin(), from.end(), result.values.data<int8_t>() + row * columns,
+                   [step](float value) { return static_cast<int8_t>(ops::int8_level(value, step)); });
   }
   return result;
 }
@@ -66,9 +63,7 @@ ModelFiles quantised(ModelFiles model, DType type) {
   Parameters parameters;
   for (const auto& [name, parameter] : model.parameters) {
     const DType found = parameter.values.dtype();
-    // A position table is added, not multiplied: it stays as exact as it is.
-    const bool matrix = parameter.values.rank() == 2 && !name.ends_with("embed_positions.weight");
-    const bool keep = !matrix || found == type || found == DType::i8;
+    const bool keep = !is_quantised(name, parameter.values.shape()) || found == type || found == DType::i8;
     parameters.add(name, keep ? parameter : converted(name, parameter, type));
   }
   model.parameters = std::move(parameters);

@@ -243,6 +243,15 @@ struct AdamWUpdate {
 };
 int launch_adamw(const AdamWUpdate& update, Stream stream);
 
+/// to[n, k] = factor · from[n, k] rounded to the nearest of its row's int8 levels; [N, K].
+struct RoundRows {
+  int64_t rows, columns;
+  const float* from;
+  float factor;
+  BFloat16* to;
+};
+int launch_round_rows(const RoundRows& round, Stream stream);
+
 /// At most kStateBlock numbers [begin, begin + count) of one parameter. Their moments have 8 bits a
 /// number, or stand in f32 from place `plain` on.
 inline constexpr int kStateBlock = 256;

@@ -26,7 +26,13 @@ class CudaTranslationModel : public TranslationModel {
     return count;
   }
   void zero_gradients() override { transformer_.parameters().zero_gradients(); }
-  void values_changed() override {}  // the optimiser writes the copies, too
+  void values_changed() override {  // the optimiser has written the copies, too
+    if (rounds_) transformer_.round_to_int8();
+  }
+  void round_to_int8() override {
+    rounds_ = true;
+    values_changed();
+  }
   void prepare(data::PackedBatch& batch) override {
     batch.prepared = transformer_.lay_out(view_of(batch));
   }
@@ -46,6 +52,7 @@ class CudaTranslationModel : public TranslationModel {
 
  private:
   model::cuda::TrainingTransformer transformer_;
+  bool rounds_ = false;
 };
 
 }  // namespace
