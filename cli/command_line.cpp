@@ -141,6 +141,18 @@ int run_command_line(int argc, char** argv, const std::function<void(const Comma
   return 0;
 }
 
+void run_arguments(const std::vector<std::string>& arguments,
+                   const std::function<void(const Command&)>& define) {
+  CLI::App app("", "heddle");
+  define(Command(&app));
+  try {
+    app.parse(
+        std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // taken from the end
+  } catch (const CLI::ParseError& error) {
+    detail::throw_error(error.what());
+  }
+}
+
 void print(const std::string& text) {
   const bool written =
       std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;

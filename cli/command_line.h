@@ -59,6 +59,10 @@ class Command {
 /// Defines the commands, parses the arguments and runs the command chosen. Returns the exit code.
 int run_command_line(int argc, char** argv, const std::function<void(const Command&)>& define);
 
+/// The same from within a command: what goes wrong is thrown as an Error.
+void run_arguments(const std::vector<std::string>& arguments,
+                   const std::function<void(const Command&)>& define);
+
 /// Writes a result to stdout; throws an Error when it cannot be written.
 void print(const std::string& text);
 

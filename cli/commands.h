@@ -17,6 +17,7 @@ void add_evaluate_command(const Command& parent);
 void add_serve_command(const Command& parent);
 void add_vocab_command(const Command& parent);
 void add_train_command(const Command& parent);
+void add_distil_command(const Command& parent);
 void add_finetune_command(const Command& parent);
 void add_merge_command(const Command& parent);
 void add_plot_command(const Command& parent);

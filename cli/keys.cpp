@@ -25,6 +25,8 @@ const char* type_name(KeyKind kind) {
       return "TEXT";
     case texts:
       return "TEXT ...";
+    case tree:
+      break;
   }
   return "";
 }
@@ -39,6 +41,8 @@ bool fits(const io::Value& value, KeyKind kind) {
       return value.boolean() != nullptr;
     case text:
       return value.text() != nullptr;
+    case tree:
+      return value.map() != nullptr;
     case texts:
       break;
   }
@@ -57,6 +61,8 @@ const char* expected(KeyKind kind) {
       return "a text";
     case texts:
       return "a text or a list of texts";
+    case tree:
+      return "keys with values";
   }
   return "";
 }
@@ -143,6 +149,7 @@ std::string KeyTable::meant(std::string_view name) const {
 void KeyFlags::add_to(const Command& command) {
   for (const auto* keys : table_.tables()) {
     for (const Key& key : *keys) {
+      if (key.kind == tree) continue;
       std::string flag;
       for (const std::string& name : names_of(key)) {
         std::string dashed = name;
@@ -183,14 +190,18 @@ io::Value KeyTable::read(const std::string& path) const {
   if (path.empty()) return config;
   const io::Value file = io::parse_yaml(io::read_text(path, io::kLongestYaml), path);
   if (file.is_null()) return config;
-  const io::Field fields(file, path);
+  take(io::Field(file, path), config);
+  return config;
+}
+
+void KeyTable::take(const io::Field& fields, io::Value& onto) const {
   for (const auto& [name, value] : fields.members()) {
     const Key* key = find(name);
-    HEDDLE_CHECK(key != nullptr, path, ": found the key ", io::quoted(name), "; ", meant(name));
+    HEDDLE_CHECK(key != nullptr, fields.place(), ": found the key ", io::quoted(name), "; ",
+                 meant(name));
     if (value.is_null()) continue;
-    config.set(key->name, typed(io::Field(value, str(path, ": ", name)), key->kind));
+    onto.set(key->name, typed(io::Field(value, str(fields.place(), ": ", name)), key->kind));
   }
-  return config;
 }
 
 }  // namespace heddle::cli

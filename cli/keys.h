@@ -12,7 +12,8 @@
 namespace heddle::cli {
 
 /// What a key holds; a list of texts is given as a list in YAML and by repeating the flag.
-enum class KeyKind { integer, number, boolean, text, texts };
+/// A tree is a map of keys of its own, which only the file can have.
+enum class KeyKind { integer, number, boolean, text, texts, tree };
 
 struct Key {
   const char* name;
@@ -34,6 +35,9 @@ class KeyTable {
   /// The defaults, with what the YAML file says instead, each under the key's first name. Throws
   /// for unknown keys, with the one that was meant.
   io::Value read(const std::string& path) const;
+
+  /// The keys of a map, typed, each under its first name, onto those there already.
+  void take(const io::Field& fields, io::Value& onto) const;
 
  private:
   std::string meant(std::string_view name) const;

@@ -83,6 +83,8 @@ void attach_run(train::TrainerHooks& hooks, ThreadPool& pool, int64_t max_steps)
   };
 }
 
+bool stop_requested() { return stop_asked; }
+
 const char* name_of(train::End end) {
   switch (end) {
     case train::End::steps:

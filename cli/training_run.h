@@ -24,6 +24,9 @@ void refuse_old_checkpoints(const io::Field& config);
 /// From here on SIGINT and SIGTERM ask the run to stop; reports and warnings become lines.
 void attach_run(train::TrainerHooks& hooks, ThreadPool& pool, int64_t max_steps);
 
+/// Whether such a signal came.
+bool stop_requested();
+
 const char* name_of(train::End end);
 
 }  // namespace heddle::cli

@@ -4,6 +4,7 @@
 #include <deque>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <mutex>
 #include <type_traits>
 
@@ -312,9 +313,9 @@ void add_run_options(const Command& command, Options& o) {
 
 void add_translate_command(const Command& parent) {
   const Command command = parent.add_command("translate", "Translates lines of text");
-  static Options options;
-  add_run_options(command, options);
-  add_search_options(command, options);
+  const auto options = std::make_shared<Options>();
+  add_run_options(command, *options);
+  add_search_options(command, *options);
   command.footer(
       "One line of output for each line of input, whatever comes. Progress and a summary go to\n"
       "stderr. Columns are separated by tabs.\n\n"
@@ -323,7 +324,7 @@ void add_translate_command(const Command& parent) {
       "  heddle translate --model MODEL --in book.en --out book.pt --beam 4\n"
       "  heddle translate --model MODEL --n-best 4 --beam 4 < lines.txt\n"
       "  heddle translate --model MODEL --sample --top-k 10 --seed 7 < lines.txt");
-  command.run([] { run(options); });
+  command.run([options] { run(*options); });
 }
 
 }  // namespace heddle::cli

@@ -264,7 +264,8 @@ void TrainingTransformer::values_changed() {
 }
 
 void TrainingTransformer::round_to_int8() {
-  HEDDLE_CHECK(!state_->adapter, "quantize_bits: found an adapter; expected a model that is "
+  HEDDLE_CHECK(!state_->adapter,
+               "quantize_bits: found an adapter; expected a model that is "
                "trained as a whole");
   state_->rounds = true;
   values_changed();

@@ -14,7 +14,7 @@ namespace {
 
 constexpr double kWidth = 420, kHeight = 280, kMargin = 16;
 constexpr double kLeft = 56, kRight = 12, kTop = 30, kBottom = 42;  // inside a panel
-constexpr double kLegendLine = 16;
+constexpr double kLegendLine = 16, kDot = 5;
 constexpr Color kInk{40, 40, 40}, kFaint{225, 225, 225}, kPage{255, 255, 255};
 
 // Okabe & Ito's colours, which colour-blind people can tell apart.
@@ -108,6 +108,21 @@ void draw_grid(Canvas& canvas, const Axis& x, const Axis& y) {
   }
 }
 
+/// A dot for each point with its label on the side that has room.
+void draw_dots(Canvas& canvas, const Panel& panel, const Curve& curve, const Axis& x, const Axis& y,
+               Color color) {
+  const TextStyle style{.size = 9, .color = color};
+  for (size_t i = 0; i < curve.points.size(); ++i) {
+    if (!is_shown(panel, curve.points[i])) continue;
+    const Point at{x.at(curve.points[i].x), y.at(std::clamp(curve.points[i].y, y.low, y.high))};
+    canvas.fill({at.x - kDot / 2, at.y - kDot / 2, kDot, kDot}, color);
+    if (i >= curve.labels.size()) continue;
+    const double width = text_width(curve.labels[i], style.size);
+    const bool fits = at.x + kDot + width <= x.end;
+    canvas.text(fits ? at.x + kDot : at.x - kDot - width, at.y - 3, curve.labels[i], style);
+  }
+}
+
 /// Parts of a curve between points that are not finite; what leaves the panel is held at its edge.
 void draw_curve(Canvas& canvas, const Panel& panel, const Curve& curve, const Axis& x,
                 const Axis& y, Color color) {
@@ -142,7 +157,8 @@ void draw_panel(Canvas& canvas, const Panel& panel, double left, double top) {
   draw_grid(canvas, x, y);
   centered(canvas, (x.begin + x.end) / 2, y.begin + 28, panel.x_name, {.size = 9, .color = kInk});
   for (size_t i = 0; i < panel.curves.size(); ++i) {
-    draw_curve(canvas, panel, panel.curves[i], x, y, color_of(i));
+    const auto draw = panel.curves[i].labels.empty() ? draw_curve : draw_dots;
+    draw(canvas, panel, panel.curves[i], x, y, color_of(i));
   }
 }
 

@@ -9,8 +9,9 @@
 namespace heddle::picture {
 
 struct Curve {
-  std::string name;           ///< in the legend
-  std::vector<Point> points;  ///< rising in x; those that are not finite break the line
+  std::string name;                   ///< in the legend
+  std::vector<Point> points;          ///< rising in x; those that are not finite break the line
+  std::vector<std::string> labels{};  ///< one beside each point, which are then dots without a line
 };
 
 struct Panel {

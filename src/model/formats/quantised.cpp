@@ -21,8 +21,9 @@ Parameter by_row(const Tensor& matrix) {
                                       static_cast<size_t>(columns));
     const float step = ops::int8_step(from);
     result.scales.data<float>()[row] = step;
-    std::transform(from.begin(), from.end(), result.values.data<int8_t>() + row * columns,
-                   [step](float value) { return static_cast<int8_t>(ops::int8_level(value, step)); });
+    std::transform(
+        from.begin(), from.end(), result.values.data<int8_t>() + row * columns,
+        [step](float value) { return static_cast<int8_t>(ops::int8_level(value, step)); });
   }
   return result;
 }
@@ -63,7 +64,8 @@ ModelFiles quantised(ModelFiles model, DType type) {
   Parameters parameters;
   for (const auto& [name, parameter] : model.parameters) {
     const DType found = parameter.values.dtype();
-    const bool keep = !is_quantised(name, parameter.values.shape()) || found == type || found == DType::i8;
+    const bool keep =
+        !is_quantised(name, parameter.values.shape()) || found == type || found == DType::i8;
     parameters.add(name, keep ? parameter : converted(name, parameter, type));
   }
   model.parameters = std::move(parameters);

@@ -1,5 +1,5 @@
-// Matrices as int8 would hold them (ops/int8_rows.h), for models that are trained to be int8. A warp
-// finds the step of a row and rounds the row to its levels.
+// Matrices as int8 would hold them (ops/int8_rows.h), for models that are trained to be int8. A
+// warp finds the step of a row and rounds the row to its levels.
 #include "heddle/ops/cuda/common.cuh"
 
 namespace heddle::ops::cuda {
