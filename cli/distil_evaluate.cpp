@@ -78,6 +78,22 @@ io::Value speed_of(const Evaluation& task, const RunCommand& run) {
 
 }  // namespace
 
+const char* name_of(Strategy strategy) {
+  switch (strategy) {
+    case Strategy::original:
+      return "original";
+    case Strategy::sequence:
+      return "sequence";
+    case Strategy::word:
+      return "word";
+  }
+  return "";
+}
+
+std::string DistilPlan::evaluation_of(const DistilModel& model) const {
+  return io::join_path(folder, "evaluation/" + model.name + ".json");
+}
+
 void evaluate_model(const Evaluation& task, const RunCommand& run) {
   const std::string folder = io::folder_of(task.output);
   io::make_folder(folder);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "cli/distil_arguments.h"
 #include "cli/distil_evaluate.h"
 #include "cli/distil_keys.h"
 #include "cli/distil_report.h"
@@ -17,42 +18,6 @@
 namespace heddle::cli {
 
 namespace {
-
-using Arguments = std::vector<std::string>;
-
-std::string text_of(const io::Value& value) {
-  return value.text() != nullptr ? *value.text() : io::to_json(value);
-}
-
-/// --key value for each key, as a command line has it.
-void append_keys(Arguments& arguments, const io::Value& keys) {
-  if (keys.map() == nullptr) return;
-  for (const auto& [name, value] : *keys.map()) {
-    if (value.list() == nullptr) {
-      arguments.insert(arguments.end(), {"--" + name, text_of(value)});
-      continue;
-    }
-    for (const io::Value& each : *value.list()) {
-      arguments.insert(arguments.end(), {"--" + name, text_of(each)});
-    }
-  }
-}
-
-bool is_model_key(const std::string& name) {
-  return std::any_of(model_keys().begin(), model_keys().end(),
-                     [&](const Key& key) { return name == key.name; });
-}
-
-/// A name that is a folder's and a stage's too.
-void check_name(const std::string& name, const std::string& place) {
-  const bool good = !name.empty() && name.size() <= 64 &&
-                    name.find_first_not_of(
-                        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                        "0123456789-_.") == name.npos &&
-                    name.front() != '.';
-  HEDDLE_CHECK(good, place, ": found the name '", name.substr(0, 64),
-               "'; expected letters, digits, - and _");
-}
 
 class Planner {
  public:
@@ -103,18 +68,6 @@ class Planner {
     return list;
   }
 
-  /// The keys of heddle train under `key`.
-  io::Value training_keys(const char* key) const {
-    io::Value keys = io::Value::Map{};
-    if (const auto given = field_.find(key)) train_table().take(*given, keys);
-    for (const char* own : {"output_dir", "train_file", "validation_file", "vocab", "seed",
-                            "device", "threads", "teacher_model", "quantize_bits"}) {
-      HEDDLE_CHECK(keys.find(own) == nullptr || std::string(own) == "seed", key, ": found ", own,
-                   "; expected it among the keys of heddle distil, or not at all");
-    }
-    return keys;
-  }
-
   Arguments machine() const {
     return {"--device", on_gpu_ ? "cuda" : "cpu", "--threads",
             str(field_["threads"].integer(0, 1024))};
@@ -131,7 +84,12 @@ class Planner {
   void plan_evaluations();
   void plan_report();
 
-  Stage training(const std::string& stage, const std::string& folder, Arguments text) const;
+  Stage training(const std::string& name, const std::string& folder, const Arguments& text) const {
+    Stage stage = training_stage(name, folder, text);
+    stage.machine = machine();
+    stage.inputs = vocabularies_;
+    return stage;
+  }
   Arguments original_text() const;
   Arguments distilled_text() const;
   void append_files(Stage& stage, const std::vector<data::CorpusFiles>& files) const {
@@ -194,17 +152,6 @@ void Planner::plan_texts() {
   plan_.stages.push_back(std::move(stage));
 }
 
-Stage Planner::training(const std::string& name, const std::string& folder, Arguments text) const {
-  Stage stage{.name = name, .command = {"train", "--output_dir", folder}};
-  stage.command.insert(stage.command.end(), text.begin(), text.end());
-  stage.machine = machine();
-  stage.outputs = {io::join_path(folder, "model.safetensors"),
-                   io::join_path(folder, "config.json")};
-  stage.folder = folder;
-  stage.inputs = vocabularies_;
-  return stage;
-}
-
 Arguments Planner::original_text() const {
   Arguments text;
   io::Value keys;
@@ -236,7 +183,7 @@ void Planner::plan_teachers() {
   const int64_t count = field_["teachers"].integer(1, 100);
   for (int64_t i = 1; i <= count; ++i) {
     const std::string name = str("teacher-", i), folder = in(name);
-    io::Value keys = training_keys("teacher");
+    io::Value keys = training_keys(field_, "teacher");
     if (count > 1 || keys.find("seed") == nullptr) keys.set("seed", i);
     Stage stage = training(name, folder, original_text());
     append_files(stage, corpus_);
@@ -320,7 +267,7 @@ void Planner::plan_translations() {
 }
 
 void Planner::plan_students(const std::vector<Strategy>& strategies) {
-  const io::Value common = training_keys("student");
+  const io::Value common = training_keys(field_, "student");
   const auto students = field_.find("students");
   HEDDLE_CHECK(students.has_value() && !students->members().empty(),
                "students: found none; expected at least one, as tiny: {d_model: 256}");
@@ -372,7 +319,7 @@ void Planner::plan_int8(const DistilModel& student, const io::Value& keys) {
   for (const auto& [key, value] : *keys.map()) {
     if (!is_model_key(key)) run.set(key, value);
   }
-  const io::Value own = training_keys("int8");
+  const io::Value own = training_keys(field_, "int8");
   for (const auto& [key, value] : *own.map()) run.set(key, value);
   Stage tuning = training(name + "-tuned", tuned, distilled_text());
   tuning.inputs.insert(tuning.inputs.end(), {in("corpus/distilled.tsv"), in("texts/dev.tsv"),
@@ -429,22 +376,6 @@ void Planner::plan_report() {
 }
 
 }  // namespace
-
-const char* name_of(Strategy strategy) {
-  switch (strategy) {
-    case Strategy::original:
-      return "original";
-    case Strategy::sequence:
-      return "sequence";
-    case Strategy::word:
-      return "word";
-  }
-  return "";
-}
-
-std::string DistilPlan::evaluation_of(const DistilModel& model) const {
-  return io::join_path(folder, "evaluation/" + model.name + ".json");
-}
 
 DistilPlan plan_distillation(const io::Value& config, const RunCommand& run) {
   return Planner(config, run).make();

@@ -13,11 +13,17 @@
 #include "heddle/model/formats/formats.h"
 #include "heddle/tensor/cuda.h"
 #include "heddle/text/tokenizer.h"
+#include "heddle/train/teacher.h"
 #include "heddle/train/translation.h"
 
 namespace heddle::cli {
 
 namespace {
+
+std::string cache_of(const io::Field& config) {
+  const std::string folder = config.text_or("cache_dir", "");
+  return folder.empty() ? io::join_path(config["output_dir"].text(), "cache") : folder;
+}
 
 data::TokenCache open_texts(const io::Field& config, const std::string& side,
                             const model::ModelFiles& model, ThreadPool& threads, uint64_t& key) {
@@ -25,8 +31,7 @@ data::TokenCache open_texts(const io::Field& config, const std::string& side,
   options.files = corpus_of(config, side);
   const text::Tokenizer source = text::load_tokenizer(model.source_vocabulary, model.source_pieces);
   const text::Tokenizer target = text::load_tokenizer(model.target_vocabulary, model.target_pieces);
-  std::string folder = config.text_or("cache_dir", "");
-  if (folder.empty()) folder = io::join_path(config["output_dir"].text(), "cache");
+  const std::string folder = cache_of(config);
   key = data::cache_key(options).value;
   data::TokenCache cache = data::open_token_cache(options, {source, target}, folder, &threads);
   say(str(side, ": ", cache.counts().summary(), "; ", cache.pairs().tokens.size(), " tokens"));
@@ -93,6 +98,46 @@ class Validation {
   bool rounds_;
 };
 
+/// The batches of a run, with what teachers say of them if there are any.
+class Teaching {
+ public:
+  struct Text {
+    const data::TokenPairs& pairs;
+    uint64_t key;
+    model::ModelFiles student;
+  };
+  Teaching(const io::Field& config, const Text& text, const train::BatchSource& pairs,
+           ThreadPool& threads, const train::TrainerHooks& hooks)
+      : plain_(pairs) {
+    const train::TeacherSettings settings{texts_of(config, "teacher_model"),
+                                          config["teacher_top_k"].integer(1, 64)};
+    if (settings.models.empty()) return;
+    say(str("teachers: ", settings.models.size()));
+    const train::TeacherTask task{
+        .pairs = text.pairs,
+        .text_key = text.key,
+        .student = text.student,
+        .folder = cache_of(config),
+        .progress = [](uint64_t done,
+                       uint64_t all) { say(str("teachers: ", done, " of ", all, " pairs")); },
+        .stop_requested = hooks.stop_requested};
+    choices_ = train::open_teacher_text(settings, task, threads);
+    stopped_ = choices_ == nullptr;
+    if (choices_) taught_.emplace(pairs, *choices_, train::teacher_key(settings, text.key));
+  }
+
+  bool stopped() const { return stopped_; }
+  const train::BatchSource& batches() const {
+    return taught_ ? static_cast<const train::BatchSource&>(*taught_) : plain_;
+  }
+
+ private:
+  const train::BatchSource& plain_;
+  std::unique_ptr<train::TeacherText> choices_;
+  std::optional<train::TaughtBatches> taught_;
+  bool stopped_ = false;
+};
+
 void run_training(const io::Value& values) {
   const io::Field config(values, "train");
   train::TrainerSettings settings = trainer_settings(config);
@@ -130,8 +175,14 @@ void run_training(const io::Value& values) {
 
   attach_run(hooks, pool, settings.max_steps);
   const data::TokenPairs none;
-  const train::TrainerResult result = train::train(
-      model, training.pairs(), validation ? validation->pairs() : none, settings, hooks);
+  const train::PairBatches pairs(training.pairs(), settings.packing);
+  data::PackerOptions as_they_come = settings.packing;
+  as_they_come.shuffle = false;
+  const train::PairBatches judged(validation ? validation->pairs() : none, as_they_come);
+  const Teaching teaching(config, {training.pairs(), key, model.files()}, pairs, pool, hooks);
+  if (teaching.stopped()) return say("stopped; the same command goes on from here");
+  const train::TrainerResult result =
+      train::train(model, teaching.batches(), judged.empty() ? nullptr : &judged, settings, hooks);
   say(str("step ", result.state.step, ": ", name_of(result.end)));
   if (result.end == train::End::stopped) return;
   model::save_model(model.files(), settings.output_dir);

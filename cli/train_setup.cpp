@@ -177,6 +177,9 @@ train::TrainerSettings trainer_settings(const io::Field& config) {
   settings.loss.dropout = config["dropout"].number();
   settings.loss.activation_dropout = config["activation_dropout"].number();
   settings.loss.z_loss = config["z_loss"].number();
+  if (!texts_of(config, "teacher_model").empty()) {
+    settings.loss.teacher_weight = config["teacher_weight"].number();
+  }
   settings.check();
   return settings;
 }

@@ -35,7 +35,13 @@ struct PackedBatch {
   std::vector<int32_t> labels;          ///< [Tt]: t0, t1, …, target_end
   std::vector<float> weights;           ///< [Tt], or empty: 1 each
   std::vector<uint64_t> pairs;          ///< [S], their numbers in the data
-  std::shared_ptr<void> prepared{};     ///< what is trained may keep what it made of it here
+
+  // What teachers say: their best tokens at each position and ln p; empty without teachers.
+  std::vector<int32_t> teacher_ids{};  ///< [Tt, k], −1: none
+  std::vector<float> teacher_logs{};   ///< [Tt, k]
+  int64_t teacher_count = 0;           ///< k
+
+  std::shared_ptr<void> prepared{};  ///< what is trained may keep what it made of it here
 
   int64_t sentences() const { return static_cast<int64_t>(pairs.size()); }
 };

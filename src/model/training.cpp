@@ -211,14 +211,7 @@ void TrainingTransformer::State::round() {
     if (!is_quantised(slots[i].name, master.shape())) continue;
     Tensor& rounded = values[places[i]];
     if (rounded.raw() == master.raw()) rounded = Tensor::empty(master.shape(), DType::f32);
-    const int64_t columns = master.dim(1);
-    for (int64_t row = 0; row < master.dim(0); ++row) {
-      const std::span<const float> from(master.data<float>() + row * columns,
-                                        static_cast<size_t>(columns));
-      const float step = ops::int8_step(from);
-      std::transform(from.begin(), from.end(), rounded.data<float>() + row * columns,
-                     [step](float value) { return ops::int8_level(value, step) * step; });
-    }
+    ops::round_to_int8(master, rounded);
   }
 }
 

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <span>
 
+#include "heddle/tensor/tensor.h"
+
 namespace heddle::ops {
 
 inline constexpr float kMostLevel = 127;
@@ -20,5 +22,8 @@ inline float int8_step(std::span<const float> row) {
 inline float int8_level(float value, float step) {
   return std::clamp(std::nearbyint(value / step), -kMostLevel, kMostLevel);
 }
+
+/// `to` becomes what int8 would hold of `from`; both [N, K] f32.
+void round_to_int8(const Tensor& from, Tensor& to);
 
 }  // namespace heddle::ops

@@ -22,7 +22,10 @@ model::PackedPair pair_of(const data::PackedBatch& batch) {
 }  // namespace
 
 model::TrainingBatch view_of(const data::PackedBatch& batch) {
-  return {.pair = pair_of(batch), .labels = batch.labels, .weights = batch.weights};
+  return {.pair = pair_of(batch),
+          .labels = batch.labels,
+          .weights = batch.weights,
+          .teacher = {batch.teacher_ids, batch.teacher_logs, batch.teacher_count}};
 }
 
 std::unique_ptr<TranslationModel> make_translation_model(model::ModelFiles files, Device device,
