@@ -41,15 +41,13 @@ void check_name(const std::string& name, const std::string& place) {
                "'; expected letters, digits, - and _");
 }
 
-io::Value training_keys(const io::Field& config, const char* key) {
-  io::Value keys = io::Value::Map{};
-  if (const auto given = config.find(key)) train_table().take(*given, keys);
+void take_training_keys(const io::Field& given, io::Value& onto) {
+  train_table().take(given, onto);
   for (const char* own : {"output_dir", "train_file", "validation_file", "vocab", "device",
                           "threads", "teacher_model", "quantize_bits"}) {
-    HEDDLE_CHECK(keys.find(own) == nullptr, key, ": found ", own,
+    HEDDLE_CHECK(onto.find(own) == nullptr, given.place(), ": found ", own,
                  "; expected it among the keys of heddle distil, or not at all");
   }
-  return keys;
 }
 
 Stage training_stage(const std::string& name, const std::string& folder, const Arguments& text) {

@@ -23,8 +23,8 @@ bool is_model_key(const std::string& name);
 /// Throws unless a name can be a folder's and a stage's too.
 void check_name(const std::string& name, const std::string& place);
 
-/// The keys of heddle train under `key`, without those that the distillation sets.
-io::Value training_keys(const io::Field& config, const char* key);
+/// Sets keys of heddle train in `onto`; throws for those that the distillation sets.
+void take_training_keys(const io::Field& given, io::Value& onto);
 
 /// heddle train on this text, its model in `folder`.
 Stage training_stage(const std::string& name, const std::string& folder, const Arguments& text);

@@ -68,6 +68,13 @@ class Planner {
     return list;
   }
 
+  /// The keys of heddle train under `key`.
+  io::Value training_keys(const char* key) const {
+    io::Value keys = io::Value::Map{};
+    if (const auto given = field_.find(key)) take_training_keys(*given, keys);
+    return keys;
+  }
+
   Arguments machine() const {
     return {"--device", on_gpu_ ? "cuda" : "cpu", "--threads",
             str(field_["threads"].integer(0, 1024))};
@@ -183,7 +190,7 @@ void Planner::plan_teachers() {
   const int64_t count = field_["teachers"].integer(1, 100);
   for (int64_t i = 1; i <= count; ++i) {
     const std::string name = str("teacher-", i), folder = in(name);
-    io::Value keys = training_keys(field_, "teacher");
+    io::Value keys = training_keys("teacher");
     if (count > 1 || keys.find("seed") == nullptr) keys.set("seed", i);
     Stage stage = training(name, folder, original_text());
     append_files(stage, corpus_);
@@ -267,7 +274,7 @@ void Planner::plan_translations() {
 }
 
 void Planner::plan_students(const std::vector<Strategy>& strategies) {
-  const io::Value common = training_keys(field_, "student");
+  const io::Value common = training_keys("student");
   const auto students = field_.find("students");
   HEDDLE_CHECK(students.has_value() && !students->members().empty(),
                "students: found none; expected at least one, as tiny: {d_model: 256}");
@@ -275,7 +282,7 @@ void Planner::plan_students(const std::vector<Strategy>& strategies) {
     check_name(name, "students");
     const std::string place = "students: " + name;
     io::Value keys = common;
-    if (!given.is_null()) train_table().take(io::Field(given, place), keys);
+    if (!given.is_null()) take_training_keys(io::Field(given, place), keys);
     for (const Strategy each : strategies) plan_student(name, keys, each);
   }
 }
@@ -319,7 +326,7 @@ void Planner::plan_int8(const DistilModel& student, const io::Value& keys) {
   for (const auto& [key, value] : *keys.map()) {
     if (!is_model_key(key)) run.set(key, value);
   }
-  const io::Value own = training_keys(field_, "int8");
+  const io::Value own = training_keys("int8");
   for (const auto& [key, value] : *own.map()) run.set(key, value);
   Stage tuning = training(name + "-tuned", tuned, distilled_text());
   tuning.inputs.insert(tuning.inputs.end(), {in("corpus/distilled.tsv"), in("texts/dev.tsv"),

@@ -1,23 +1,18 @@
 // heddle vocab, train and plot, as a user runs them: a toy language of words said backwards.
-#include <signal.h>
-#include <unistd.h>
-
 #include <chrono>
-#include <thread>
 
-#include "heddle/base/random.h"
 #include "heddle/io/json.h"
-#include "tests/cli/model_command.h"
+#include "tests/cli/long_command.h"
 
 namespace heddle {
 namespace {
 
 namespace fs = std::filesystem;
 
-class TrainCli : public ModelCommand {
+class TrainCli : public LongCommand {
  protected:
   void SetUp() override {
-    ModelCommand::SetUp();
+    LongCommand::SetUp();
     write("train.tsv", language(400, 1));
     write("dev.tsv", language(20, 2));
     write("run.yaml", str("train_file: ", path("train.tsv"), "\nvalidation_file: [",
@@ -33,21 +28,6 @@ class TrainCli : public ModelCommand {
                                  path("vocab.spm") + " --character-coverage 1",
                              "", "2>&1");
     ASSERT_EQ(made.code, 0) << made.output;
-  }
-
-  static std::string language(int lines, uint64_t seed) {
-    Random random(seed);
-    std::string text;
-    for (int i = 0; i < lines; ++i) {
-      std::string there, back;
-      for (int64_t n = random.between(1, 5); n > 0; --n) {
-        const std::string word{static_cast<char>('a' + random.below(6)), 'o'};
-        there += (there.empty() ? "" : " ") + word;
-        back = word + (back.empty() ? "" : " ") + back;
-      }
-      text += there + "\t" + back + "\n";
-    }
-    return text;
   }
 
   std::string task(const std::string& name) const {
@@ -78,26 +58,6 @@ class TrainCli : public ModelCommand {
       EXPECT_FALSE(read(a + file).empty()) << file;
       EXPECT_EQ(read(a + file), read(b + file)) << file;
     }
-  }
-
-  /// Runs a training and sends it a signal once `ready` says so; its exit code, −1 for a signal.
-  template <typename Ready>
-  int interrupted(const std::string& arguments, int signal, const Ready& ready) const {
-    const pid_t child = ::fork();
-    if (child == 0) {
-      const std::string command =
-          "exec " + std::string(HEDDLE_CLI) + " " + arguments + " 2>/dev/null";
-      ::execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
-      ::_exit(127);
-    }
-    int status = 0;
-    while (!ready()) {
-      if (::waitpid(child, &status, WNOHANG) == child) return -2;
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    ::kill(child, signal);
-    ::waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
 };
 
