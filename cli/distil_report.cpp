@@ -205,29 +205,36 @@ std::string Report::examples() const {
   return text;
 }
 
-/// A curve for each strategy, a point for each student; int8 models apart, as the CPU runs them.
+/// Dots of a colour for each strategy, one for each student; int8 models apart, as the CPU runs
+/// them.
 std::string Report::picture() const {
+  const std::string kinds[] = {"teacher", name_of(Strategy::original), name_of(Strategy::sequence),
+                               name_of(Strategy::word)};
   std::vector<picture::Panel> panels;
   for (const bool int8 : {false, true}) {
-    picture::Panel panel{.title = int8 ? "int8 on the CPU" : "BLEU",
+    picture::Panel panel{.title = int8 ? "int8 on the CPU" : "as trained",
                          .x_name = "words/s",
                          .curves = {},
                          .log_x = true};
-    std::map<std::string, picture::Curve> curves;
-    for (const Judged& each : judged_) {
-      if (each.model->int8 != int8) continue;
-      const bool teacher = each.model->student.empty();
-      const std::string name = teacher ? "teacher" : name_of(each.model->strategy);
-      picture::Curve& curve = curves[name];
-      curve.name = name;
-      curve.points.push_back({each.speed, first_bleu(each)});
-      curve.labels.push_back(teacher ? each.model->name : each.model->student);
+    size_t points = 0;
+    for (const std::string& kind : kinds) {
+      picture::Curve curve{.name = kind, .points = {}};
+      for (const Judged& each : judged_) {
+        const bool teacher = each.model->student.empty();
+        if (each.model->int8 != int8 ||
+            kind != (teacher ? kinds[0] : name_of(each.model->strategy))) {
+          continue;
+        }
+        curve.points.push_back({each.speed, first_bleu(each)});
+        curve.labels.push_back(teacher ? each.model->name : each.model->student);
+        ++points;
+      }
+      panel.curves.push_back(std::move(curve));
     }
-    for (auto& [name, curve] : curves) panel.curves.push_back(std::move(curve));
-    if (!panel.curves.empty()) panels.push_back(std::move(panel));
+    if (points > 0) panels.push_back(std::move(panel));
   }
   picture::SvgCanvas canvas;
-  picture::draw_charts(panels, "Quality and speed", canvas);
+  picture::draw_charts(panels, str("BLEU on ", plan_.sets.front().name, " and words/s"), canvas);
   return canvas.document();
 }
 
