@@ -4,7 +4,9 @@ namespace heddle::cli {
 
 using enum KeyKind;
 
-const std::vector<Key>& train_keys() {
+namespace {
+
+const std::vector<Key>& text_keys() {
   static const std::vector<Key> keys{
       {"output_dir", text, "", "folder of checkpoints, log and the finished model"},
       {"train_file", texts, "",
@@ -23,7 +25,12 @@ const std::vector<Key>& train_keys() {
       {"max_source_length", integer, "256", "tokens; longer pairs are left out"},
       {"max_target_length", integer, "256", "tokens"},
       {"model_name_or_path", text, "", "a model to go on from; else a new one is made"},
+  };
+  return keys;
+}
 
+const std::vector<Key>& run_keys() {
+  static const std::vector<Key> keys{
       {"max_steps", integer, "0", "updates; 0: no end by them"},
       {"num_train_epochs", integer, "0", "0: no end by them"},
       {"max_tokens_per_batch", integer, "4096", "of either side, in one packed batch"},
@@ -69,6 +76,8 @@ const std::vector<Key>& train_keys() {
   return keys;
 }
 
+}  // namespace
+
 const std::vector<Key>& model_keys() {
   static const std::vector<Key> keys{
       {"d_model", integer, "512", "width"},
@@ -104,7 +113,7 @@ const std::vector<Key>& model_keys() {
 }
 
 const KeyTable& train_table() {
-  static const KeyTable table("train", {&train_keys(), &model_keys()});
+  static const KeyTable table("train", {&text_keys(), &run_keys(), &model_keys()});
   return table;
 }
 

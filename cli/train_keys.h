@@ -7,9 +7,10 @@
 
 namespace heddle::cli {
 
-/// Keys of the run, then those of the model's config.json.
-const std::vector<Key>& train_keys();
+/// Those of the model's config.json.
 const std::vector<Key>& model_keys();
+
+/// Keys of the text and the run, then those of the model.
 const KeyTable& train_table();
 
 }  // namespace heddle::cli
