@@ -11,12 +11,6 @@ namespace heddle::cli {
 
 namespace {
 
-data::OnBadLine on_bad_line(const std::string& name) {
-  HEDDLE_CHECK(name == "raise" || name == "skip", "on_bad_line: found ", io::quoted(name),
-               "; expected raise or skip");
-  return name == "raise" ? data::OnBadLine::raise : data::OnBadLine::skip;
-}
-
 data::RenderTurns template_of(const std::string& name, const decode::TextFiles& files) {
   const auto chat = decode::chat_template_for(files, name);
   if (!chat) return {};  // conversations are refused, texts are fine
@@ -24,6 +18,12 @@ data::RenderTurns template_of(const std::string& name, const decode::TextFiles& 
 }
 
 }  // namespace
+
+data::OnBadLine on_bad_line(const std::string& name) {
+  HEDDLE_CHECK(name == "raise" || name == "skip", "on_bad_line: found ", io::quoted(name),
+               "; expected raise or skip");
+  return name == "raise" ? data::OnBadLine::raise : data::OnBadLine::skip;
+}
 
 decode::TextFiles text_files_of(const std::string& path) {
   if (path.ends_with(".json")) return {text::load_bpe_tokenizer(path), {}, path};

@@ -34,6 +34,9 @@ struct ReadExamples {
 /// Throws when none is left.
 ReadExamples read_examples(const DatasetChoice& choice, const decode::TextFiles& files);
 
+/// "raise" or "skip".
+data::OnBadLine on_bad_line(const std::string& name);
+
 /// Of a model's directory or file; a tokenizer.json by itself has no template.
 decode::TextFiles text_files_of(const std::string& path);
 

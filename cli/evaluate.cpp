@@ -5,9 +5,11 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/evaluate_generated.h"
 #include "cli/evaluate_language.h"
 #include "heddle/base/error.h"
 #include "heddle/decode/translator.h"
+#include "heddle/io/atomic_file.h"
 #include "heddle/io/json.h"
 #include "heddle/text/line_reader.h"
 #include "heddle/text/score/metric.h"
@@ -25,6 +27,9 @@ struct Options {
   std::string metrics = "bleu,chrf,ter", tokenization = "13a", language;
   bool lowercase = false, sentences = false, json = false, shortlist = false;
   int64_t digits = 1, beam = 1, threads = 0;
+  std::string device = "cpu";
+  bool generates = false;
+  int64_t max_new_tokens = 256;
   LanguageEvaluation perplexity;
 };
 
@@ -86,9 +91,18 @@ Texts read_texts(const Options& options) {
   return texts;
 }
 
+void save_lines(const std::string& path, const Lines& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += line + "\n";
+  io::write_file(path, text);
+}
+
 /// The translations of the sources take the place of hypotheses.
 void translate(const Options& options, Texts& texts) {
-  decode::TranslatorSettings settings;
+  HEDDLE_CHECK(options.device == "cpu" || options.device == "cuda", "--device: found '",
+               options.device, "'; expected cpu or cuda");
+  decode::TranslatorSettings settings =
+      decode::TranslatorSettings::of(options.device == "cpu" ? DeviceType::cpu : DeviceType::cuda);
   settings.threads = static_cast<int>(options.threads);
   settings.shortlist = options.shortlist;
   settings.source_language = options.language;
@@ -99,16 +113,19 @@ void translate(const Options& options, Texts& texts) {
   for (auto& translation : translator.translate(texts.sources, decode)) {
     texts.hypotheses.push_back(std::move(translation.text));
   }
-  if (options.save.empty()) return;
-  std::FILE* file = std::fopen(options.save.c_str(), "wb");
-  HEDDLE_CHECK(file != nullptr, "evaluate: ", options.save, " cannot be opened for writing");
-  bool written = true;
-  for (const std::string& line : texts.hypotheses) {
-    written = written && std::fwrite(line.data(), 1, line.size(), file) == line.size() &&
-              std::fputc('\n', file) != EOF;
-  }
-  written = std::fclose(file) == 0 && written;
-  HEDDLE_CHECK(written, "evaluate: ", options.save, " cannot be written");
+}
+
+/// The answers of a language model are the hypotheses.
+Texts answers_of(const Options& options) {
+  GeneratedEvaluation task{
+      .data = options.perplexity.data,
+      .model = options.perplexity.adapter.empty() ? options.model : options.perplexity.adapter};
+  task.threads = options.threads;
+  task.max_new_tokens = options.max_new_tokens;
+  GeneratedAnswers made = generate_answers(task);
+  return {.sources = {},
+          .hypotheses = std::move(made.answers),
+          .references = {std::move(made.references)}};
 }
 
 std::vector<std::string> names_of(const std::string& list) {
@@ -159,8 +176,9 @@ void evaluate(const Options& options) {
   for (const std::string& name : names_of(options.metrics)) {
     metrics.push_back(text::score::make_metric(name, counting));
   }
-  Texts texts = read_texts(options);
-  if (!options.model.empty()) translate(options, texts);
+  Texts texts = options.generates ? answers_of(options) : read_texts(options);
+  if (!options.generates && !options.model.empty()) translate(options, texts);
+  if (!options.save.empty()) save_lines(options.save, texts.hypotheses);
   const auto digits = static_cast<int>(options.digits);
   if (options.sentences) {
     print(sentence_table(metrics, texts, digits));
@@ -204,17 +222,26 @@ void add_evaluate_command(const Command& parent) {
   command.option("--save", options->save, "Write the translations there", "FILE");
   command.option("--beam", options->beam, "Hypotheses kept; 1: greedy");
   command.option("--threads", options->threads, "Workers; 0: one a processor");
+  command.option("--device", options->device, "Of a translation model: cpu or cuda", "KIND");
   command.option("--source-language", options->language, "Where sentences end: en, de, …", "NAME");
   command.flag("--shortlist", options->shortlist, "Use the model's lexical shortlist");
   command.footer(
       "Examples:\n"
       "  heddle evaluate --hypotheses out.de --references ref.de\n"
       "  heddle evaluate --model model --tsv dev.en-de.tsv --metric bleu,chrf++ --json\n"
-      "  heddle evaluate --model gemma-3-270m-it --dataset chats.jsonl\n");
+      "  heddle evaluate --model gemma-3-270m-it --dataset chats.jsonl\n"
+      "  heddle evaluate --model gemma-3-270m-it --dataset pairs.jsonl --generate --metric bleu\n");
   options->perplexity.data.add_to(command);
   command.option("--adapter", options->perplexity.adapter, "With --dataset: an adapter", "DIR");
+  command.flag("--generate", options->generates,
+               "With --dataset: answer each conversation and score the answers");
+  command.option("--max-new-tokens,--max_new_tokens", options->max_new_tokens, "Of an answer");
   command.run([options] {
-    if (options->perplexity.data.dataset.empty()) return evaluate(*options);
+    const bool has_dataset = !options->perplexity.data.dataset.empty();
+    HEDDLE_CHECK(has_dataset || !options->generates,
+                 "evaluate: --generate without --dataset; "
+                 "expected conversations to answer");
+    if (!has_dataset || options->generates) return evaluate(*options);
     options->perplexity.model = options->model;
     options->perplexity.threads = options->threads;
     options->perplexity.json = options->json;

@@ -55,6 +55,23 @@ TEST_F(FinetuneCli, LearnsMergesAndWrites) {
   const double before = perplexity(path("lm"));
   const double after = perplexity(path("lm") + " --adapter " + path("run"));
   EXPECT_LT(after, 0.5 * before);
+  // It answers as it was taught, and the answers' scores are those of the saved lines.
+  const std::string answers =
+      "evaluate --generate --max-new-tokens 6 --metric bleu,chrf --dataset " + path("chats.jsonl") +
+      " --model " + path("lm");
+  const Outcome taught =
+      run(answers + " --adapter " + path("run") + " --save " + path("answers") + " 2>/dev/null");
+  EXPECT_EQ(taught.code, 0);
+  EXPECT_EQ(lines_in(read("answers")), 30);
+  EXPECT_NE(read("answers").find("a cat"), std::string::npos) << read("answers");
+  std::string references;
+  for (int i = 0; i < 30; ++i) references += i % 2 == 0 ? "a cat\n" : "the inn\n";
+  write("references", references);
+  EXPECT_EQ(run("evaluate --metric bleu,chrf --hypotheses " + path("answers") + " --references " +
+                path("references"))
+                .output,
+            taught.output);
+  EXPECT_NE(run(answers + " 2>/dev/null").output, taught.output);
   ASSERT_EQ(run("merge --adapter " + path("run") + " --output " + path("merged")).code, 0);
   EXPECT_NEAR(perplexity(path("merged")), after, 1e-3 * after);
   EXPECT_EQ(run("merge --dtype bf16 --adapter " + path("run") + " --output " + path("half")).code,
@@ -109,6 +126,8 @@ TEST_F(FinetuneCli, Refuses) {
   expect_refused("finetune --config " + path("bad.yaml"), {"lora_rnak", "lora_rank"});
   expect_refused("merge --adapter " + path("lm"), {"adapter_config.json"});
   expect_refused("evaluate --dataset " + path("chats.jsonl"), {"--model"});
+  expect_refused("evaluate --generate --dataset " + path("chats.jsonl"), {"--model"});
+  expect_refused("evaluate --generate --model " + path("lm"), {"--dataset"});
 }
 
 }  // namespace
