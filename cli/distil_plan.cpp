@@ -25,6 +25,7 @@ class Planner {
       : run_(run), field_(plan_.config, "distil") {
     plan_.config = config;
     plan_.folder = field_.text_or("output_dir", "");
+    while (plan_.folder.size() > 1 && plan_.folder.ends_with('/')) plan_.folder.pop_back();
     HEDDLE_CHECK(!plan_.folder.empty(), "output_dir: expected a folder for all that is made");
     HEDDLE_CHECK(!texts_of(field_, "train_file").empty(), "train_file: expected files of text");
     HEDDLE_CHECK(!texts_of(field_, "validation_file").empty(),

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <set>
+#include <system_error>
 
 #include "cli/format.h"
 #include "cli/training_run.h"
@@ -70,9 +72,7 @@ class Log {
 
   io::Value hashes_of(const std::vector<std::string>& paths) const {
     io::Value hashes = io::Value::Map{};
-    for (const std::string& path : paths) {
-      hashes.set(name_of(path), io::exists(path) ? io::hex64(io::hash_file(path)) : "missing");
-    }
+    for (const std::string& path : paths) hashes.set(name_of(path), hash_of(path));
     return hashes;
   }
 
@@ -84,6 +84,26 @@ class Log {
 
  private:
   void write() const { io::write_file(path_, io::to_json(value_, 1) + "\n"); }
+
+  /// Reads a file once, and again when its time or size has changed: many stages may have it.
+  std::string hash_of(const std::string& path) const {
+    std::error_code missing;
+    const auto size = std::filesystem::file_size(path, missing);
+    if (missing) return "missing";
+    const auto time = std::filesystem::last_write_time(path);
+    Known& known = hashes_[path];
+    if (known.hash.empty() || known.size != size || known.time != time) {
+      known = {size, time, io::hex64(io::hash_file(path))};
+    }
+    return known.hash;
+  }
+
+  struct Known {
+    uintmax_t size = 0;
+    std::filesystem::file_time_type time{};
+    std::string hash{};
+  };
+  mutable std::map<std::string, Known> hashes_;
 
   std::string folder_, path_;
   io::Value value_ = io::Value::Map{};

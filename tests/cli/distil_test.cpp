@@ -139,7 +139,7 @@ TEST_F(DistilCli, MakesStudentsAndAReport) {
   const Outcome again = run(task("run"), "", "2>&1");
   EXPECT_EQ(again.code, 0);
   EXPECT_EQ(again.output.find("== "), again.output.rfind("== ")) << again.output;  // the report
-  const Outcome list = run(task("run") + " --list");
+  const Outcome list = run(task("run") + "/ --list");
   EXPECT_NE(list.output.find("done light-word-int8"), std::string::npos) << list.output;
 }
 
@@ -155,7 +155,7 @@ TEST_F(DistilCli, StoppedAtEveryStageAndKilledInTheMiddleItEndsTheSame) {
   // Killed again and again, later and later, so that every stage is hit somewhere.
   using Clock = std::chrono::steady_clock;
   int kills = 0;
-  for (auto wait = std::chrono::milliseconds(5);; wait += std::chrono::milliseconds(3)) {
+  for (auto wait = std::chrono::milliseconds(5);; wait += std::chrono::milliseconds(7)) {
     const auto begin = Clock::now();
     const int code =
         interrupted(task("killed"), SIGKILL, [&] { return Clock::now() - begin > wait; });
