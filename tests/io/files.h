@@ -19,8 +19,8 @@
 
 namespace heddle::testing {
 
-// Under the address sanitizer memory and time are the sanitizer's own.
-#if defined(__SANITIZE_ADDRESS__)
+// Under sanitizers memory and time are their own.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool kSanitized = true;
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
