@@ -100,9 +100,13 @@ LanguageModel load_language_model(const std::string& path, model::Precision prec
                "--model ",
                path);
   if (model::is_adapter(path)) {
+    files = model::base_for(path, std::move(files));
     const model::Adapter adapter = model::load_adapter(path, files.config);
     files = model::merged(std::move(files), adapter);
   }
+  HEDDLE_CHECK(!files.config.scores, "generate: ", path,
+               ": found a reward model; expected one that writes. Hint: heddle score --model ",
+               path);
   TextFiles tokenizer = load_text_files(file);
   GenerationDefaults defaults;
   const std::string config = io::join_path(file, "generation_config.json");

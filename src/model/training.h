@@ -131,4 +131,9 @@ class TrainingTransformer {
 /// A new model: matrices Glorot-uniform, embeddings normal with deviation D^−½, biases 0, norms 1.
 ModelFiles random_model(const TransformerConfig& config, uint64_t seed);
 
+/// A language model as a reward model to be trained: a score, normal with deviation 0.02, in place
+/// of its output projection. Where it has no token for padding, which tells transformers where a
+/// text ends, or has the end of texts for it, that becomes the beginning of texts.
+ModelFiles with_score(ModelFiles language_model, uint64_t seed);
+
 }  // namespace heddle::model
