@@ -17,8 +17,8 @@ constexpr int64_t kMostLayers = 1024;
 /// What a model_type says by itself, and what its class takes for fields that are not there.
 struct Family {
   std::string_view type, architecture;  ///< "…ForCausalLM" without that end
-  std::string_view scoring{};           ///< the same of …ForSequenceClassification; empty: as it is
-  bool query_biases = false;  ///< q, k and v have one, out has none
+  std::string_view scoring{};  ///< the same of …ForSequenceClassification; empty: as it is
+  bool query_biases = false;   ///< q, k and v have one, out has none
   bool head_norms = false;
   bool norms_after = false;  ///< sublayers are normed on both sides
   bool scales_embedding = false;
@@ -170,7 +170,8 @@ bool read_scores(const io::Field& json) {
   const auto names = architectures->items();
   if (names.empty() || !names.front().text().ends_with(kScores)) return false;
   const auto labels = json.find("id2label");
-  const int64_t count = labels ? std::ssize(labels->members()) : json.integer_or("num_labels", 2, 0, kMostOfAny);
+  const int64_t count =
+      labels ? std::ssize(labels->members()) : json.integer_or("num_labels", 2, 0, kMostOfAny);
   HEDDLE_CHECK(count == 1, "config: found ", count, " labels in a ", names.front().text(),
                "; expected 1, that of a reward model");
   return true;

@@ -158,7 +158,8 @@ ModelFiles base_for(const std::string& folder, ModelFiles model) {
   if (!scores || model.config.scores) return model;
   const std::vector<std::string> saved = names_in(json, "modules_to_save");
   HEDDLE_CHECK(std::ranges::find(saved, "score") != saved.end(), "adapter: ", folder,
-               ": found task_type ", kScoreTask, " without a score; expected it in modules_to_save");
+               ": found task_type ", kScoreTask,
+               " without a score; expected it in modules_to_save");
   return with_score(std::move(model), 0);
 }
 
