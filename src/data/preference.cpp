@@ -67,9 +67,14 @@ float finite(const io::Field& field) {
   return static_cast<float>(value);
 }
 
-void add_ranked(const io::Field& object, const io::Field& answers, Preference& found) {
+void add_ranked(const io::Field& object, const io::Field& answers, bool needs_ranks,
+                Preference& found) {
   for (const io::Field& item : answers.items()) found.answers.push_back(answer_of(item));
   const auto scores = object.find("scores"), ranks = object.find("ranks");
+  if (!needs_ranks && !scores && !ranks) {
+    found.scores.assign(found.answers.size(), 0);
+    return;
+  }
   if (scores.has_value() == ranks.has_value()) object.fail("either scores or ranks");
   const io::Field& numbers = scores ? *scores : *ranks;
   for (const io::Field& item : numbers.items()) {
@@ -94,7 +99,7 @@ bool has_text(const std::vector<Turn>& turns) {
 
 }  // namespace
 
-Preference parse_preference(const io::Field& object) {
+Preference parse_preference(const io::Field& object, bool needs_ranks) {
   for (const char* name : {"tools", "images", "videos", "audios"}) {
     const auto member = object.find(name);
     if (!member || (is_list(*member) && member->items().empty())) continue;
@@ -106,7 +111,7 @@ Preference parse_preference(const io::Field& object) {
   auto answers = object.find("answers");
   if (!answers) answers = object.find("responses");
   if (answers) {
-    add_ranked(object, *answers, found);
+    add_ranked(object, *answers, needs_ranks, found);
   } else {
     add_answers(object["chosen"], 1, found);
     add_answers(object["rejected"], 0, found);

@@ -33,7 +33,8 @@ struct Preference {
 };
 
 /// The preference of one line; throws an Error, or UnsupportedContent, that names the field.
-Preference parse_preference(const io::Field& object);
+/// Without `needs_ranks`, answers may stand without scores and ranks: all have the score 0.
+Preference parse_preference(const io::Field& object, bool needs_ranks = true);
 
 /// What became of lines of preferences. `lines.kept` counts questions.
 struct PreferenceCounts {

@@ -17,6 +17,7 @@ own. Where TRL is installed, its trainers must give the same losses.
 import itertools
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -236,47 +237,64 @@ def write():
         assert abs(found - expected) < 1e-5 * max(1, abs(expected)), name
 
 
+def tokenizer_json():
+    """Bytes alone, as small as the models' vocabularies."""
+    pieces = ["<s>", "</s>", "Ġ", *"abcdefghijklmnopqrstuvwxyz"]
+    special = dict(special=True, single_word=False, lstrip=False, rstrip=False, normalized=False)
+    return json.dumps({
+        "version": "1.0", "normalizer": None, "post_processor": None,
+        "added_tokens": [dict(id=i, content=pieces[i], **special) for i in range(2)],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+                          "use_regex": True},
+        "decoder": {"type": "ByteLevel"},
+        "model": {"type": "BPE", "vocab": {p: i for i, p in enumerate(pieces)}, "merges": []}})
+
+
 def check(heddle):
     """Reward models that the command trains, in transformers and peft."""
+    with tempfile.TemporaryDirectory() as folder:
+        for base in ("llama3", "mistral", "qwen2", "qwen3", "gemma3"):
+            for kind in ("full", "lora"):
+                check_one(heddle, base, kind, pathlib.Path(folder) / f"{base}-{kind}")
+
+
+def check_one(heddle, name, kind, folder):
     import peft
-    base = MODELS / "qwen2"
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = pathlib.Path(temporary)
-        check_one(heddle, base, folder, "full", ["--finetuning_type", "full"])
-        check_one(heddle, base, folder, "lora", ["--lora_rank", "3"], peft)
-
-
-def run(*words):
-    return subprocess.run(list(map(str, words)), check=True, capture_output=True, text=True).stdout
-
-
-def check_one(heddle, base, folder, kind, words, peft=None):
-    source = folder / f"{kind}-base"
-    source.mkdir()
-    for file in base.iterdir():
-        (source / file.name).write_bytes(file.read_bytes())
-    (source / "tokenizer.json").write_bytes((GOLDEN / "bpe" / "tiny.json").read_bytes())
-    data, out, scores = folder / "data.jsonl", folder / kind, folder / f"{kind}.jsonl"
-    lines = [dict(prompt="ab", chosen="c" * (i % 3 + 1), rejected="d") for i in range(6)]
+    base, out, scores = folder / "base", folder / "out", folder / "scores.jsonl"
+    shutil.copytree(MODELS / name, base)
+    (base / "tokenizer.json").write_text(tokenizer_json())
+    data = folder / "data.jsonl"
+    lines = [dict(prompt="ab", chosen=["c" * (i % 3 + 1), "ce"], rejected="d") for i in range(6)]
     data.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    run(heddle, "finetune", "--stage", "rm", "--model_name_or_path", source, "--dataset", data,
-        "--output_dir", out, "--max_steps", 3, "--learning_rate", 0.05, *words)
+    run(heddle, "finetune", "--stage", "rm", "--model_name_or_path", base, "--dataset", data,
+        "--output_dir", out, "--max_steps", 5, "--learning_rate", 0.05, "--finetuning_type", kind)
     run(heddle, "score", "--model", out, "--input", data, "--output", scores, "--tokens")
     kind_of = transformers.AutoModelForSequenceClassification
-    if peft:
-        model = kind_of.from_pretrained(source, num_labels=1, dtype=torch.float32)
+    if kind == "lora":
+        model = kind_of.from_pretrained(base, num_labels=1, dtype=torch.float32)
         model = peft.PeftModel.from_pretrained(model, out)
         assert model.peft_config["default"].task_type == "SEQ_CLS"
     else:
         model = kind_of.from_pretrained(out, dtype=torch.float32)
-        assert model.config.num_labels == 1 and model.config.pad_token_id is not None
-    worst = 0
+        assert model.config.num_labels == 1
+    pad, worst = model.config.pad_token_id, 0
+    model.eval()
     for line in map(json.loads, scores.read_text().splitlines()):
+        longest = max(map(len, line["tokens"]))
         for tokens, score in zip(line["tokens"], line["scores"]):
-            found = float(model(input_ids=torch.tensor([tokens])).logits[0, 0])
-            worst = max(worst, abs(found - score) / max(1, abs(found)))
-    print(f"{kind}: scores differ by {worst:.1e} at most")
+            found = [model(input_ids=torch.tensor([tokens])).logits[0, 0].item()]
+            if pad is not None:  # padded as in a batch
+                rows = torch.tensor([tokens + [pad] * (longest + 2 - len(tokens))])
+                found.append(model(input_ids=rows, attention_mask=(rows != pad).long()).logits
+                             [0, 0].item())
+            worst = max([worst] + [abs(each - score) / max(1, abs(score)) for each in found])
+    print(f"{name} {kind}: {type(model).__name__}, pad {pad}, scores differ by {worst:.1e} at most")
     assert worst < 1e-4
+
+
+def run(*words):
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 if __name__ == "__main__":
