@@ -66,4 +66,25 @@ inline data::PackedBatch all_groups(const data::PreferenceGroups& groups) {
   return batch;
 }
 
+class PreferenceRun : public LanguageCase {
+ protected:
+  static constexpr data::RowPackerOptions kRows{.packing_length = 60, .window = 30, .seed = 3};
+
+  std::unique_ptr<LanguageTraining> make_preference(const PreferenceSettings& how, bool lora,
+                                                    std::unique_ptr<AnswerJudge> reference = {}) {
+    model::ModelFiles files = base(family_);
+    model::LoraSettings settings{.rank = 3, .alpha = 6, .dropout = 0.1};
+    if (std::holds_alternative<RewardSettings>(how)) {
+      files = model::with_score(std::move(files), 3);
+      settings.saved = {"score"};
+    }
+    std::optional<model::Adapter> adapter;
+    if (lora) adapter = model::new_adapter(files, settings, 3);
+    return make_preference_training(std::move(files), std::move(adapter), how, std::move(reference),
+                                    threads_);
+  }
+
+  std::string family_ = "llama3";
+};
+
 }  // namespace heddle::train
