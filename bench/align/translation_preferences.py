@@ -13,6 +13,7 @@ import argparse
 import itertools
 import json
 import pathlib
+import random
 import subprocess
 import time
 
@@ -36,6 +37,8 @@ def read(path):
 
 def split(options):
     lines = read(options.file)
+    if options.shuffle is not None:
+        random.Random(options.shuffle).shuffle(lines)
     options.dir.mkdir(parents=True, exist_ok=True)
     first = len(lines) - options.held_out
     for name, part in (("train", lines[:first]), ("held_out", lines[first:])):
@@ -128,12 +131,14 @@ def main():
     one.add_argument("file", type=pathlib.Path)
     one.add_argument("dir", type=pathlib.Path)
     one.add_argument("--held_out", type=int, default=1000)
+    one.add_argument("--shuffle", type=int, metavar="SEED",
+                     help="hold out prompts at random: easier, as the last ones are of other texts")
     one.set_defaults(run=split)
     two = commands.add_parser("linear")
     two.add_argument("dir", type=pathlib.Path)
-    two.add_argument("--bits", type=int, default=20)
-    two.add_argument("--steps", type=int, default=100)
-    two.add_argument("--decay", type=float, default=3e-5)
+    two.add_argument("--bits", type=int, default=18)
+    two.add_argument("--steps", type=int, default=50)
+    two.add_argument("--decay", type=float, default=3e-4)
     two.set_defaults(run=linear)
     options = parser.parse_args()
     options.run(options)

@@ -85,10 +85,11 @@ TEST(Preferences, TX19MissingAnswersAndFieldsAreRefusedWithTheirLine) {
        "list of messages"},
       {R"({"prompt":"q","chosen":"a","rejected":"b","tools":[{}]})", "tools"},
   };
-  for (const auto& [line, what] : bad) {
+  for (const auto& each : bad) {
+    const char* const line = each.first;
     SCOPED_TRACE(line);
     expect_refused([&] { read_preferences(str("\n", line)); }, {"a.jsonl: line 2"});
-    expect_refused([&] { read_preferences(line); }, {what});
+    expect_refused([&] { read_preferences(line); }, {each.second});
     const auto found = read_preferences(str(line, "\n"), OnBadLine::skip);
     EXPECT_EQ(found.counts.lines.wrong_fields + found.counts.lines.unsupported, 1u);
   }
