@@ -19,6 +19,7 @@ void add_vocab_command(const Command& parent);
 void add_train_command(const Command& parent);
 void add_distil_command(const Command& parent);
 void add_finetune_command(const Command& parent);
+void add_score_command(const Command& parent);
 void add_merge_command(const Command& parent);
 void add_plot_command(const Command& parent);
 void add_data_command(const Command& parent);

@@ -1,19 +1,15 @@
-// `heddle finetune`: a language model learns from conversations.
-#include <algorithm>
+// `heddle finetune`: a language model learns from conversations; from ranked answers: align.cpp.
 #include <memory>
 #include <optional>
 
 #include "cli/commands.h"
 #include "cli/finetune_keys.h"
+#include "cli/finetune_run.h"
 #include "cli/finetune_setup.h"
 #include "cli/format.h"
 #include "cli/train_setup.h"
 #include "cli/training_run.h"
 #include "heddle/base/error.h"
-#include "heddle/io/atomic_file.h"
-#include "heddle/io/json.h"
-#include "heddle/io/paths.h"
-#include "heddle/io/quoted.h"
 #include "heddle/model/formats/formats.h"
 #include "heddle/train/language.h"
 
@@ -59,71 +55,38 @@ Examples open_all(const io::Field& config, const decode::TextFiles& text, Thread
   return made;
 }
 
-io::Value fixed_of(const io::Field& config, const train::LanguageTraining& model,
-                   const Examples& examples, int workers) {
-  io::Value fixed;
-  fixed.set("model", model::to_json(model.config()));
-  fixed.set("finetuning_type", config["finetuning_type"].text());
-  if (const auto lora = lora_settings(config)) {
-    fixed.set("lora_rank", lora->rank);
-    fixed.set("lora_scale", lora->scale());
-    fixed.set("lora_dropout", lora->dropout);
-    fixed.set("use_dora", lora->use_dora);
-  }
-  fixed.set("examples", str(examples.key));
-  fixed.set("training_examples", static_cast<int64_t>(examples.split.training.size()));
-  fixed.set("workers", workers);
-  return fixed;
-}
-
-void check_method(const io::Field& config) {
-  const std::string stage = config["stage"].text();
-  HEDDLE_CHECK(stage == "sft", "stage: found ", io::quoted(stage), "; expected sft");
-  HEDDLE_CHECK(!texts_of(config, "dataset").empty(), "dataset: expected files of conversations");
-  HEDDLE_CHECK(!config.text_or("model_name_or_path", "").empty(),
-               "model_name_or_path: expected a Hugging Face directory or a GGUF file");
-  const double epochs = config["num_train_epochs"].number();
-  HEDDLE_CHECK(config["max_steps"].integer(0, INT64_MAX) > 0 || epochs > 0,
-               "num_train_epochs: found ", epochs, "; expected a number above 0, or max_steps");
-}
-
-int workers_of(const io::Field& config) {
-  const int64_t workers = config["workers"].integer(0, 1024);
-  return workers > 0 ? static_cast<int>(workers) : threads_of(config);
-}
-
 void estimate(const io::Value& values) {
   const io::Field config(values, "finetune");
   const std::string path = decode::language_model_file(config["model_name_or_path"].text());
-  const model::TransformerConfig model = model::load_model(path).config;
-  const train::PlannedRun run = planned_run(config, workers_of(config));
+  model::TransformerConfig model = model::load_model(path).config;
+  train::PlannedRun run = planned_run(config, workers_of(config));
+  if (stage_of(config) == Stage::rm) model.scores = true;
+  run.reference = reference_numbers(config, model);
   const train::MemoryPlan plan = train::plan_memory(model, run);
   print(str(with_separators(plan.trained), " parameters are trained\n", plan.text()));
   check_memory(config, model, run);
 }
 
-void run_finetuning(io::Value values) {
-  if (values.find("learning_rate") == nullptr) {
-    const bool all = *values.find("finetuning_type")->text() == "full";
-    values.set("learning_rate", all ? 2e-5 : 1e-4);
+/// Usual ones, where none is given.
+double usual_rate(const io::Field& config) {
+  const bool all = config["finetuning_type"].text() == "full";
+  switch (stage_of(config)) {
+    case Stage::sft:
+      return all ? 2e-5 : 1e-4;
+    case Stage::dpo:
+      return all ? 1e-6 : 5e-6;
+    case Stage::rm:
+      return all ? 1e-5 : 1e-4;
   }
-  const io::Field config(values, "finetune");
-  check_method(config);
-  const std::string output = config.text_or("output_dir", "");
-  HEDDLE_CHECK(!output.empty(), "output_dir: expected a folder for the run");
-  io::make_folder(output);
-  refuse_old_checkpoints(config);
-  const Device device = device_of(config);
-  const int threads = threads_of(config), workers = workers_of(config);
-  ThreadPool pool(threads);
-  const std::string path = decode::language_model_file(config["model_name_or_path"].text());
-  model::ModelFiles base = model::load_model(path);
-  HEDDLE_CHECK(base.config.is_language_model(), "finetune: ", path,
-               ": found an encoder–decoder; expected a language model. Hint: heddle train");
-  check_memory(config, base.config, planned_run(config, workers));
+  return 0;
+}
 
-  const decode::TextFiles text = decode::load_text_files(path);
-  const Examples examples = open_all(config, text, pool);
+void run_conversations(const io::Value& values) {
+  FinetuneRun run(values);
+  const io::Field& config = run.config;
+  check_memory(config, run.base.config, planned_run(config, run.workers));
+  const decode::TextFiles text = decode::load_text_files(run.path);
+  const Examples examples = open_all(config, text, run.pool);
   const auto rows = row_options(config);
   const train::RowBatches batches(examples.split.training, rows,
                                   config["per_device_train_batch_size"].integer(1, 1 << 20));
@@ -131,36 +94,26 @@ void run_finetuning(io::Value values) {
   as_they_come.shuffle = false;
   const train::RowBatches held_out(examples.split.held_out, as_they_come, 1);
 
-  auto adapter = starting_adapter(config, base);
+  auto adapter = starting_adapter(config, run.base);
   const auto model =
-      train::make_language_training(std::move(base), std::move(adapter), device_of(config), pool);
-  train::TrainerSettings settings = finetune_settings(config, batches);
-  settings.loss.workers = workers;
-  settings.fixed = fixed_of(config, *model, examples, workers);
-  settings.peak_flops = peak_flops_of(device, threads);
-  io::write_file(io::join_path(output, "train_config.json"), io::to_json(values, 2) + "\n");
-  say(str("model: ", with_separators(model->parameters()), " parameters are trained; ",
-          settings.max_steps, " steps, ", threads, " threads"));
+      train::make_language_training(std::move(run.base), std::move(adapter), run.device, run.pool);
+  io::Value fixed = fixed_of(run, *model, examples.key, examples.split.training.size());
+  train_and_save(run, *model, {batches, batches.batches_in_epoch(), held_out}, std::move(fixed));
+}
 
-  train::TrainerHooks hooks;
-  attach_run(hooks, pool, settings.max_steps);
-  hooks.evaluated = [](const io::Value& record, bool is_best) {
-    say("evaluation: " + io::to_json(record) + (is_best ? "  best so far" : ""));
-  };
-  const train::TrainerResult result =
-      train::train(*model, batches, held_out.empty() ? nullptr : &held_out, settings, hooks);
-  say(str("step ", result.state.step, ": ", name_of(result.end)));
-  if (result.end == train::End::stopped) return;
-  model->save_result(output, io::system_files());
-  say(model->has_adapter() ? str("adapter: ", output, " (heddle merge --adapter ", output, ")")
-                           : str("model: ", output, " (heddle generate --model ", output, ")"));
+void run_finetuning(io::Value values) {
+  const io::Field config(values, "finetune");
+  if (values.find("learning_rate") == nullptr) values.set("learning_rate", usual_rate(config));
+  if (stage_of(io::Field(values, "finetune")) == Stage::sft) return run_conversations(values);
+  run_alignment(values);
 }
 
 }  // namespace
 
 void add_finetune_command(const Command& parent) {
   const Command command = parent.add_command(
-      "finetune", "Fine-tune a language model on conversations: LoRA or all of it");
+      "finetune",
+      "Fine-tune a language model on conversations, or on ranked answers: DPO, reward models");
   const auto options = std::make_shared<Options>();
   command.option("--config", options->config, "YAML: any of the keys below; flags win", "FILE");
   command.flag("--estimate", options->estimate, "Print the memory that the run takes, and end");
@@ -172,6 +125,10 @@ void add_finetune_command(const Command& parent) {
       "  heddle finetune --model_name_or_path gemma-3-270m-it --dataset chats.jsonl --output_dir "
       "run\n"
       "  heddle finetune --config run.yaml --lora_rank 16 --estimate\n"
+      "  heddle finetune --stage dpo --model_name_or_path gemma-3-270m-it --dataset ranked.jsonl "
+      "--beta 0.1 --output_dir dpo\n"
+      "  heddle finetune --stage rm --model_name_or_path gemma-3-270m-it --dataset ranked.jsonl "
+      "--output_dir reward\n"
       "  heddle merge --adapter run --output model\n"
       "  heddle plot run --output curves.svg");
   command.run([options] {

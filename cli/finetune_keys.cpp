@@ -9,7 +9,7 @@ using enum KeyKind;
 const std::vector<Key>& data_keys() {
   static const std::vector<Key> keys{
       {"model_name_or_path", text, "", "Hugging Face directory or GGUF file", "model"},
-      {"dataset", texts, "", "conversations: .jsonl, plain, .zst or .gz"},
+      {"dataset", texts, "", "conversations, or ranked answers: .jsonl, plain, .zst or .gz"},
       {"eval_dataset", texts, "", "as dataset; validations tell the loss of it"},
       {"val_size", number, "0", "without eval_dataset: so many last examples, or a share below 1"},
       {"dataset_format", text, "auto",
@@ -23,7 +23,8 @@ const std::vector<Key>& data_keys() {
       {"excess_length_strategy", text, "drop", "longer examples: drop, truncate or raise"},
       {"on_bad_line", text, "raise", "lines that cannot be used: raise or skip"},
       {"packing", boolean, "true", "several examples a row, which do not see each other"},
-      {"packing_length", integer, "", "tokens of a row; default: cutoff_len"},
+      {"packing_length", integer, "",
+       "tokens of a row; default: cutoff_len, and twice that for a question with its answers"},
       {"shuffle_window", integer, "16384", "examples packed together"},
       {"cache_dir", text, "", "folder of tokenised text; empty: cache in output_dir"},
       {"output_dir", text, "", "folder of checkpoints, log and the finished adapter or model"},
@@ -33,7 +34,7 @@ const std::vector<Key>& data_keys() {
 
 const std::vector<Key>& method_keys() {
   static const std::vector<Key> keys{
-      {"stage", text, "sft", "sft", "rl"},
+      {"stage", text, "sft", "sft, dpo, or rm: a reward model", "rl"},
       {"finetuning_type", text, "lora", "lora, or full: all weights"},
       {"adapter_name_or_path", text, "", "an adapter to go on from"},
       {"lora_rank", integer, "8", "", "r lora_r"},
@@ -49,13 +50,35 @@ const std::vector<Key>& method_keys() {
   return keys;
 }
 
+const std::vector<Key>& preference_keys() {
+  static const std::vector<Key> keys{
+      {"loss_type", text, "sigmoid", "dpo: sigmoid, sigmoid_norm, robust, ipo or hinge",
+       "pref_loss dpo_loss_type"},
+      {"beta", number, "0.1", "dpo: how near to the reference", "pref_beta dpo_beta rl_beta"},
+      {"label_smoothing", number, "0", "dpo: share of pairs that are ranked the wrong way",
+       "dpo_label_smoothing"},
+      {"rpo_alpha", number, "0", "dpo: weight of the SFT term, -ln p a token of the better answer",
+       "pref_ftx"},
+      {"reference_free", boolean, "false", "dpo: no reference"},
+      {"ref_model", text, "", "dpo: the reference; default: the model as the run begins",
+       "ref_model_name_or_path"},
+      {"precompute_ref_log_probs", boolean, "false",
+       "dpo: ask the reference once, before the first step, and keep what it says in cache_dir"},
+      {"center_rewards_coefficient", number, "0", "rm: pulls the mean reward to 0; such as 0.01"},
+      {"share_question", boolean, "true",
+       "false: the question before each answer; the same results, slower"},
+  };
+  return keys;
+}
+
 const std::vector<Key>& run_keys() {
   static const std::vector<Key> keys{
       {"max_steps", integer, "0", "updates; 0: by num_train_epochs"},
       {"num_train_epochs", number, "3", "may be a fraction"},
       {"per_device_train_batch_size", integer, "1", "packed rows in one batch"},
       {"gradient_accumulation_steps", integer, "1", "batches an update; each token weighs alike"},
-      {"learning_rate", number, "", "the highest; default: 1e-4, or 2e-5 for all weights"},
+      {"learning_rate", number, "",
+       "the highest; default: sft 1e-4, dpo 5e-6, rm 1e-4; for all weights 2e-5, 1e-6, 1e-5"},
       {"lr_scheduler_type", text, "linear", "constant, linear, cosine or inverse_sqrt"},
       {"warmup_steps", integer, "0", "updates until the highest rate"},
       {"warmup_ratio", number, "0", "the same as a share of all updates"},
@@ -90,7 +113,8 @@ const std::vector<Key>& run_keys() {
 }  // namespace
 
 const KeyTable& finetune_table() {
-  static const KeyTable table("finetune", {&data_keys(), &method_keys(), &run_keys()});
+  static const KeyTable table("finetune",
+                              {&data_keys(), &method_keys(), &preference_keys(), &run_keys()});
   return table;
 }
 

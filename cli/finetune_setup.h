@@ -35,10 +35,35 @@ struct SplitExamples {
 };
 SplitExamples split_examples(const data::TokenExamples& all, double val_size);
 
-/// All but what depends on the model; the number of steps follows from the batches.
-train::TrainerSettings finetune_settings(const io::Field& config, const train::RowBatches& batches);
+/// All but what depends on the model; the number of steps follows from the batches of an epoch.
+train::TrainerSettings finetune_settings(const io::Field& config, int64_t batches_in_epoch);
+
+enum class Stage : uint8_t { sft, dpo, rm };
+Stage stage_of(const io::Field& config);
+
+/// Tokens of a row.
+int64_t row_length(const io::Field& config);
+
+/// What data of both kinds are read with.
+data::ConversationOptions reading_options(const io::Field& config);
+data::ChatTokenOptions token_options(const io::Field& config);
+
+/// Where tokens and reference values are kept.
+std::string cache_folder(const io::Field& config);
+
+/// Files that the tokenizer was made of.
+std::vector<std::string> vocabularies_of(const decode::TextFiles& text);
+
+/// How many of `size` items, the last ones, are held out.
+uint64_t held_out_items(uint64_t size, double val_size);
 
 train::PlannedRun planned_run(const io::Field& config, int workers);
+
+/// Numbers of a reference that stands beside the model while it is trained; 0: none does.
+int64_t reference_numbers(const io::Field& config, const model::TransformerConfig& model);
+
+/// The reference is a model of its own: of another path, or since nothing keeps the base.
+bool has_second_model(const io::Field& config);
 
 /// Throws when the plan does not fit, with the longest row that does.
 void check_memory(const io::Field& config, const model::TransformerConfig& model,

@@ -26,7 +26,8 @@ void merge(const Options& options) {
                " does not say what it belongs to; expected --model");
   HEDDLE_CHECK(options.dtype == "f32" || options.dtype == "bf16" || options.dtype == "f16",
                "--dtype: found ", io::quoted(options.dtype), "; expected f32, bf16 or f16");
-  model::ModelFiles files = model::load_model(decode::language_model_file(base));
+  model::ModelFiles files =
+      model::base_for(options.adapter, model::load_model(decode::language_model_file(base)));
   const model::Adapter adapter = model::load_adapter(options.adapter, files.config);
   files = model::merged(std::move(files), adapter);
   const DType dtype = options.dtype == "f32"    ? DType::f32

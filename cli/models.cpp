@@ -16,6 +16,7 @@ void add_model_commands(const Command& parent) {
   add_train_command(parent);
   add_distil_command(parent);
   add_finetune_command(parent);
+  add_score_command(parent);
   add_merge_command(parent);
   add_plot_command(parent);
 }

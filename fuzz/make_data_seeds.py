@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the hand-made seeds of fuzz/corpus/conversations/, corpus_pairs/ and token_cache/."""
+"""Writes the hand-made seeds of fuzz/corpus/conversations/, corpus_pairs/, preferences/
+and token_cache/."""
 import gzip
 import pathlib
 import struct
@@ -23,6 +24,16 @@ CHATS = {
 }
 BAD_CHATS = (b'{"messages": [{"role": "tool", "content": "a"}]}\n{"messages": 3}\n{bad\n\n'
              b'{"messages": [{"role": "user", "content": [{"type": "image"}]}]}\n')
+RANKED = {
+    "pairs": b'{"prompt": "ab", "chosen": ["abc", "a"], "rejected": "b", "margin": 0.5}\n' * 3,
+    "ranks": b'{"prompt": "a", "answers": ["ab", "b", "", "b"], "ranks": [1, 2, 3, 2]}\n\n',
+    "messages": b'{"prompt": [{"role": "user", "content": "a"}], "chosen": [{"role": "assistant",'
+                b' "content": "b"}], "rejected": [{"role": "assistant", "content": "c\\u0000"}]}\n',
+    "implicit": b'{"chosen": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}],'
+                b' "rejected": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "\xff"}]}\n',
+    "contradiction": b'{"prompt": "a", "chosen": "b", "rejected": "b"}\n{"prompt": "", "chosen": 3}\n',
+    "long": b'{"prompt": "ab", "chosen": "' + b"abc " * 90 + b'", "rejected": "a"}\n',
+}
 
 
 def cache(tokens, offsets, weights=()):
@@ -41,6 +52,9 @@ def seeds():
     yield "conversations/bad", bytes([127]) + CHATS["messages"] + BAD_CHATS
     yield "conversations/bad_skipped", bytes([132]) + CHATS["messages"] + BAD_CHATS + CHATS["messages"]
     yield "conversations/long_skipped", bytes([132]) + b"x" * 5000 + b"\n" + CHATS["text"]
+    for name, line in RANKED.items():
+        yield f"preferences/{name}", bytes([0]) + line
+        yield f"preferences/{name}_skipped", bytes([129]) + line + BAD_CHATS + line
     yield "corpus_pairs/tsv", b"\0" + TSV
     yield "corpus_pairs/jsonl", b"\1" + JSONL
     yield "corpus_pairs/two_files", b"\2one\ntwo\neins\nzwo"

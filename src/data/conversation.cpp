@@ -57,7 +57,9 @@ Role role_of(const io::Field& field) {
   field.fail("one of system, user, assistant, human, gpt");
 }
 
-Turn turn_of(const io::Field& item) {
+}  // namespace
+
+Turn parse_turn(const io::Field& item) {
   refuse_members(item, {"tool_calls", "function_call", "images", "audio", "videos"});
   const bool sharegpt = item.find("role") == std::nullopt && item.find("from").has_value();
   const Role role = role_of(item[sharegpt ? "from" : "role"]);
@@ -66,8 +68,10 @@ Turn turn_of(const io::Field& item) {
   return {role, content.text()};
 }
 
+namespace {
+
 void add_turns(const io::Field& list, std::vector<Turn>& turns) {
-  for (const io::Field& item : list.items()) turns.push_back(turn_of(item));
+  for (const io::Field& item : list.items()) turns.push_back(parse_turn(item));
 }
 
 /// A system prompt beside the turns, unless they begin with one.

@@ -58,6 +58,9 @@ class UnsupportedContent : public Error {
   using Error::Error;
 };
 
+/// One message, {"role": …, "content": …} or {"from": …, "value": …}.
+Turn parse_turn(const io::Field& item);
+
 /// The format whose members an object has; throws when it is none of them.
 DatasetFormat recognised_format(const io::Field& object);
 

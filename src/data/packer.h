@@ -12,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include "heddle/data/preference_groups.h"
 #include "heddle/data/token_pairs.h"
 
 namespace heddle::data {
@@ -28,13 +29,16 @@ struct PackerOptions {
 
 /// S sentences, Ts source tokens, Tt target tokens.
 struct PackedBatch {
-  std::vector<int32_t> sources;         ///< [Ts]
-  std::vector<int32_t> source_offsets;  ///< [S + 1]
-  std::vector<int32_t> targets;         ///< [Tt], shifted right: target_start, t0, t1, …
-  std::vector<int32_t> target_offsets;  ///< [S + 1]
-  std::vector<int32_t> labels;          ///< [Tt]: t0, t1, …, target_end
-  std::vector<float> weights;           ///< [Tt], or empty: 1 each
-  std::vector<uint64_t> pairs;          ///< [S], their numbers in the data
+  std::vector<int32_t> sources;           ///< [Ts]
+  std::vector<int32_t> source_offsets;    ///< [S + 1]
+  std::vector<int32_t> targets;           ///< [Tt], shifted right: target_start, t0, t1, …
+  std::vector<int32_t> target_offsets;    ///< [S + 1]
+  std::vector<int32_t> labels;            ///< [Tt]: t0, t1, …, target_end
+  std::vector<float> weights;             ///< [Tt], or empty: 1 each
+  std::vector<uint64_t> pairs;            ///< [S], their numbers in the data
+  std::vector<PreferenceGroup> groups{};  ///< [S], of preferences; or empty
+  std::vector<double> reference{};  ///< what a reference says of each answer of all groups, or
+                                    ///< empty
 
   // What teachers say: their best tokens at each position and ln p; empty without teachers.
   std::vector<int32_t> teacher_ids{};  ///< [Tt, k], −1: none

@@ -12,21 +12,12 @@
 #include <cstdint>
 #include <vector>
 
-#include "heddle/data/packer.h"
+#include "heddle/data/row_order.h"
 #include "heddle/data/token_examples.h"
 
 namespace heddle::data {
 
 inline constexpr int32_t kNoLabel = -1;  ///< no loss and no gradient
-inline constexpr int64_t kLongestRow = 131'072;
-
-struct RowPackerOptions {
-  int64_t packing_length = 4096;  ///< tokens of a row, at most kLongestRow
-  int64_t window = 16384;         ///< examples packed together
-  uint64_t seed = 1;
-  bool shuffle = true;  ///< false: examples and rows as they come (for validation)
-  bool packs = true;    ///< false: every example is a row of its own
-};
 
 /// N documents of T tokens.
 struct PackedRow {
@@ -50,31 +41,19 @@ class RowPacker {
   /// The next row; false at the end of an epoch, and the next call begins the next one.
   bool next(PackedRow& row);
 
-  PackerPosition position() const { return position_; }
+  PackerPosition position() const { return order_.position(); }
 
   /// Share of the epoch that was given, in [0, 1].
-  double progress() const;
+  double progress() const { return order_.progress(); }
 
   /// Rows of an epoch: what a schedule of learning rates counts by. Packs all of its windows.
-  uint64_t rows_in_epoch(uint64_t epoch) const;
+  uint64_t rows_in_epoch(uint64_t epoch) const { return order_.rows_in_epoch(epoch); }
 
  private:
-  using Row = std::vector<uint32_t>;  // examples
-
-  uint64_t windows() const;
-  std::vector<uint32_t> order_of(uint64_t epoch) const;
-  std::vector<Row> cut(std::span<const uint32_t> window) const;
-  std::span<const uint32_t> window_of(std::span<const uint32_t> order, uint64_t window) const;
-  void start_window();
-  void pack(const Row& examples, PackedRow& row) const;
+  void pack(const RowOrder::Row& examples, PackedRow& row) const;
 
   TokenExamples examples_;
-  RowPackerOptions options_;
-  PackerPosition position_;
-  std::vector<uint32_t> order_;  // of the epoch
-  uint64_t ordered_epoch_ = UINT64_MAX;
-  std::vector<Row> rows_;  // of the window, as they are given
-  bool started_ = false;   // rows_ are those of position_
+  RowOrder order_;
 };
 
 }  // namespace heddle::data

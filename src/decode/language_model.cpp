@@ -92,17 +92,24 @@ GenerationDefaults read_generation_config(const std::string& text, const std::st
   return defaults;
 }
 
+model::ModelFiles load_merged(const std::string& path) {
+  model::ModelFiles files = model::load_model(language_model_file(base_path(path)));
+  if (!model::is_adapter(path)) return files;
+  files = model::base_for(path, std::move(files));
+  const model::Adapter adapter = model::load_adapter(path, files.config);
+  return model::merged(std::move(files), adapter);
+}
+
 LanguageModel load_language_model(const std::string& path, model::Precision precision) {
   const std::string file = language_model_file(base_path(path));
-  model::ModelFiles files = model::load_model(file);
+  const model::ModelFiles files = load_merged(path);
   HEDDLE_CHECK(files.config.is_language_model(), "generate: ", path,
                ": found an encoder–decoder; expected a language model. Hint: heddle translate "
                "--model ",
                path);
-  if (model::is_adapter(path)) {
-    const model::Adapter adapter = model::load_adapter(path, files.config);
-    files = model::merged(std::move(files), adapter);
-  }
+  HEDDLE_CHECK(!files.config.scores, "generate: ", path,
+               ": found a reward model; expected one that writes. Hint: heddle score --model ",
+               path);
   TextFiles tokenizer = load_text_files(file);
   GenerationDefaults defaults;
   const std::string config = io::join_path(file, "generation_config.json");

@@ -37,6 +37,10 @@ TextFiles load_text_files(const std::string& path);
 /// A directory without a config.json that holds one GGUF model (of one part or more) is that file.
 std::string language_model_file(const std::string& path);
 
+/// The weights of a model; of an adapter's directory those of the model that it names, with the
+/// adapter in them.
+model::ModelFiles load_merged(const std::string& path);
+
 struct LanguageModel {
   model::Transformer transformer;
   text::BpeTokenizer tokenizer;

@@ -142,9 +142,9 @@ void TransformerConfig::check() const {
     check_language_model(*this);
   } else {
     check_stack("encoder", encoder, *this);
-    HEDDLE_CHECK(!head_norms && query_scalar == 0 && window == 0 && out_bias,
-                 "config: norms of heads, a scale of queries, a window or no bias of out in an "
-                 "encoder–decoder; expected them in language models alone");
+    HEDDLE_CHECK(!head_norms && query_scalar == 0 && window == 0 && out_bias && !scores,
+                 "config: norms of heads, a scale of queries, a window, a score or no bias of out "
+                 "in an encoder–decoder; expected them in language models alone");
   }
   check_stack("decoder", decoder, *this);
   check_letters("preprocess", preprocess, "dn");

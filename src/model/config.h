@@ -131,6 +131,8 @@ struct TransformerConfig {
   std::vector<bool> sliding_layers;            ///< layer_types, one a layer; empty without a window
   std::optional<RotaryConfig> sliding_rotary;  ///< of sliding layers; not given: as the others
   std::vector<int32_t> other_eos;              ///< the rest of eos_token_id where that is a list
+  bool scores = false;  ///< …ForSequenceClassification with one label: instead of logits a number
+                        ///< for a text, read at its last token
 
   int alignment_layer = -1;  ///< alignment_layer (ours): decoder layer whose cross-attention
                              ///< aligns, −1 the last

@@ -16,8 +16,9 @@ constexpr int64_t kMostLayers = 1024;
 
 /// What a model_type says by itself, and what its class takes for fields that are not there.
 struct Family {
-  std::string_view type, architecture;
-  bool query_biases = false;  ///< q, k and v have one, out has none
+  std::string_view type, architecture;  ///< "…ForCausalLM" without that end
+  std::string_view scoring{};  ///< the same of …ForSequenceClassification; empty: as it is
+  bool query_biases = false;   ///< q, k and v have one, out has none
   bool head_norms = false;
   bool norms_after = false;  ///< sublayers are normed on both sides
   bool scales_embedding = false;
@@ -28,12 +29,13 @@ struct Family {
 };
 
 constexpr std::array<Family, 5> kFamilies{
-    {{.type = "llama", .architecture = "LlamaForCausalLM"},
-     {.type = "mistral", .architecture = "MistralForCausalLM"},
-     {.type = "qwen2", .architecture = "Qwen2ForCausalLM", .query_biases = true},
-     {.type = "qwen3", .architecture = "Qwen3ForCausalLM", .head_norms = true, .head_width = 128},
+    {{.type = "llama", .architecture = "Llama"},
+     {.type = "mistral", .architecture = "Mistral"},
+     {.type = "qwen2", .architecture = "Qwen2", .query_biases = true},
+     {.type = "qwen3", .architecture = "Qwen3", .head_norms = true, .head_width = 128},
      {.type = "gemma3_text",
-      .architecture = "Gemma3ForCausalLM",
+      .architecture = "Gemma3",
+      .scoring = "Gemma3Text",
       .head_norms = true,
       .norms_after = true,
       .scales_embedding = true,
@@ -42,6 +44,8 @@ constexpr std::array<Family, 5> kFamilies{
       .base = 1e6,
       .activation_field = "hidden_activation",
       .activation = "gelu_pytorch_tanh"}}};
+
+constexpr std::string_view kWrites = "ForCausalLM", kScores = "ForSequenceClassification";
 
 constexpr double kLocalBase = 10000;
 constexpr int64_t kDefaultWindow = 4096;
@@ -159,9 +163,24 @@ void read_tokens(const io::Field& json, TransformerConfig& config) {
   }
 }
 
+/// Whether it is a reward model.
+bool read_scores(const io::Field& json) {
+  const auto architectures = json.find("architectures");
+  if (!architectures || architectures->value().is_null()) return false;
+  const auto names = architectures->items();
+  if (names.empty() || !names.front().text().ends_with(kScores)) return false;
+  const auto labels = json.find("id2label");
+  const int64_t count =
+      labels ? std::ssize(labels->members()) : json.integer_or("num_labels", 2, 0, kMostOfAny);
+  HEDDLE_CHECK(count == 1, "config: found ", count, " labels in a ", names.front().text(),
+               "; expected 1, that of a reward model");
+  return true;
+}
+
 TransformerConfig parse(const io::Field& json, const Family& family) {
   refuse_unknown(json);
   TransformerConfig config;
+  config.scores = read_scores(json);
   config.width = json["hidden_size"].integer(1, kMostOfAny);
   config.source_vocabulary = json["vocab_size"].integer(1, kMostOfAny);
   config.target_vocabulary = config.source_vocabulary;
@@ -233,10 +252,24 @@ void write_tokens(io::Value& json, const TransformerConfig& config) {
   json.set("eos_token_id", std::move(all));
 }
 
+void write_architecture(io::Value& json, const TransformerConfig& config, const Family& family) {
+  const bool other = config.scores && !family.scoring.empty();
+  const std::string name =
+      str(other ? family.scoring : family.architecture, config.scores ? kScores : kWrites);
+  json.set("model_type", std::string(family.type));
+  json.set("architectures", io::Value::List{io::Value(name)});
+  if (!config.scores) return;
+  io::Value labels, numbers;
+  labels.set("0", "LABEL_0");
+  numbers.set("LABEL_0", int64_t{0});
+  json.set("id2label", labels);
+  json.set("label2id", numbers);
+  json.set("num_labels", int64_t{1});
+}
+
 io::Value write(const TransformerConfig& config, const Family& family) {
   io::Value json;
-  json.set("model_type", std::string(family.type));
-  json.set("architectures", io::Value::List{io::Value(std::string(family.architecture))});
+  write_architecture(json, config, family);
   json.set("hidden_size", config.width);
   json.set("vocab_size", config.target_vocabulary);
   json.set("num_hidden_layers", config.decoder.layers);

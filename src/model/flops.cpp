@@ -19,20 +19,47 @@ LayerWeights weights_of(const TransformerConfig& config, const StackConfig& stac
           .ffn = (config.gated ? 3 : 2) * width * static_cast<double>(stack.ffn_width)};
 }
 
+struct VisiblePairs {
+  double all = 0, sliding = 0;
+};
+
+/// Of a text of so many tokens, the first `shared` of which were counted before.
+void add_text(double tokens, double shared, double window, VisiblePairs& pairs) {
+  const auto sliding = [&](double length) {
+    const double seen = std::min(length, window);
+    return seen * (seen + 1) / 2 + (length - seen) * seen;
+  };
+  pairs.all += (tokens * (tokens + 1) - shared * (shared + 1)) / 2;
+  pairs.sliding += sliding(tokens) - sliding(shared);
+}
+
+VisiblePairs visible_pairs(const PackedPair& batch, double window) {
+  VisiblePairs pairs;
+  for (size_t s = 0; batch.groups.empty() && s + 1 < batch.target_offsets.size(); ++s) {
+    add_text(batch.target_offsets[s + 1] - batch.target_offsets[s], 0, window, pairs);
+  }
+  for (const AnswerGroup& group : batch.groups) {
+    const auto question = static_cast<double>(group.question);
+    if (group.shared) add_text(question, 0, window, pairs);
+    for (const int32_t answer : group.answers) {
+      add_text(question + answer, group.shared ? question : 0, window, pairs);
+    }
+  }
+  return pairs;
+}
+
 }  // namespace
 
 double training_flops(const TransformerConfig& config, const PackedPair& batch) {
-  double source_pairs = 0, cross_pairs = 0, target_pairs = 0, sliding_pairs = 0;
+  double source_pairs = 0, cross_pairs = 0;
   const bool reads = !config.is_language_model();
   for (size_t s = 0; s + 1 < batch.target_offsets.size(); ++s) {
     const double source = reads ? batch.source_offsets[s + 1] - batch.source_offsets[s] : 0;
     const double target = batch.target_offsets[s + 1] - batch.target_offsets[s];
     source_pairs += source * source;
     cross_pairs += source * target;
-    target_pairs += target * (target + 1) / 2;
-    const double seen = std::min(target, static_cast<double>(config.window));
-    sliding_pairs += seen * (seen + 1) / 2 + (target - seen) * seen;
   }
+  const VisiblePairs pairs = visible_pairs(batch, static_cast<double>(config.window));
   const auto sources = static_cast<double>(batch.sources.size());
   const auto targets = static_cast<double>(batch.targets.size());
   const auto width = static_cast<double>(config.width);
@@ -58,16 +85,16 @@ double training_flops(const TransformerConfig& config, const PackedPair& batch) 
     decoder_layer += targets * 2 * width * width;
   } else {
     decoder_layer += targets * (decoder.query + decoder.key_value) +
-                     target_pairs * pair_of(config.decoder, decoder_width);
+                     pairs.all * pair_of(config.decoder, decoder_width);
   }
   const auto sliding =
       static_cast<double>(std::ranges::count(config.sliding_layers, true));  // layers
   const double hidden_pairs =
-      sliding * (target_pairs - sliding_pairs) * pair_of(config.decoder, decoder_width);
+      sliding * (pairs.all - pairs.sliding) * pair_of(config.decoder, decoder_width);
+  const double logits = config.scores ? 0 : static_cast<double>(config.target_vocabulary);
   const double multiply_adds = static_cast<double>(config.encoder.layers) * encoder_layer +
                                static_cast<double>(config.decoder.layers) * decoder_layer +
-                               targets * width * static_cast<double>(config.target_vocabulary) -
-                               hidden_pairs;
+                               targets * width * logits - hidden_pairs;
   return 6 * multiply_adds;
 }
 

@@ -13,6 +13,17 @@ namespace {
 
 constexpr TileShape kTile{64, 64};  // that of the CPU kernels
 
+ColumnMask causal_mask(const PackedPair& pairs) {
+  if (!pairs.groups.empty()) return mask_of(pairs.groups);
+  return masks::causal_document(lengths_with_tokens(pairs.target_offsets));
+}
+
+/// causal_mask within the window.
+ColumnMask window_mask(const PackedPair& pairs, const ColumnMask& causal, int64_t window) {
+  if (!pairs.groups.empty()) return mask_of(pairs.groups, window);
+  return masks::intersect(causal, masks::sliding_window(causal.key_length(), window));
+}
+
 MaskPlan plan_of(const ColumnMask& mask, bool skips) {
   return skips ? MaskPlan(mask, kTile) : MaskPlan::without_skipping(mask, kTile);
 }
@@ -70,6 +81,11 @@ void check_pairs(const PackedPair& pairs, const TransformerConfig& config) {
                  "model: ", pairs.sources.size(),
                  " source tokens for a language model; expected none");
     check_offsets("texts", pairs.target_offsets, pairs.targets.size());
+    if (!pairs.groups.empty()) {
+      check_groups(pairs.groups, pairs.target_offsets, config);
+      for (const AnswerGroup& group : pairs.groups) check_length("text", group.longest(), config);
+      return;
+    }
     for (const int64_t length : lengths_of(pairs.target_offsets)) {
       check_length("text", length, config);
     }
@@ -95,7 +111,8 @@ PackedForward::PackedForward(const PackedPair& pairs, const TransformerConfig& c
     : pairs_(pairs),
       width_(config.width),
       target_places_(pairs.target_offsets, workspace),
-      causal_(masks::causal_document(lengths_with_tokens(pairs.target_offsets)), skips) {
+      causal_(causal_mask(pairs), skips) {
+  if (!pairs.groups.empty()) write_positions(pairs.groups, target_places_.position);
   const auto seen = [](const std::optional<Masked>& masked) {
     return Visible{.mask = &masked->mask, .plan = &masked->plan};
   };
@@ -104,9 +121,7 @@ PackedForward::PackedForward(const PackedPair& pairs, const TransformerConfig& c
                        .visible = {.mask = &causal_.mask, .plan = &causal_.plan}},
               .offsets = pairs.target_offsets};
   if (config.window != 0) {
-    const auto count = static_cast<int64_t>(pairs.targets.size());
-    window_.emplace(masks::intersect(causal_.mask, masks::sliding_window(count, config.window)),
-                    skips);
+    window_.emplace(window_mask(pairs, causal_.mask, config.window), skips);
     targets_.rows.sliding = seen(window_);
   }
   if (config.is_language_model()) return;

@@ -13,6 +13,7 @@ std::string ParameterNames::table(Side side) const {
 }
 
 std::string ParameterNames::output() const {
+  if (config_.scores) return "score.weight";
   const bool tied = config_.ties == Ties::all || config_.ties == Ties::target_output;
   return tied ? table(Side::decoder) : "lm_head.weight";
 }

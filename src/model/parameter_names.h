@@ -33,7 +33,8 @@ class ParameterNames {
   explicit ParameterNames(const TransformerConfig& config) : config_(config) {}
 
   std::string table(Side side) const;  ///< the embedding [V, D]
-  std::string output() const;          ///< the output projection, perhaps an embedding
+  std::string output() const;  ///< the output projection, perhaps an embedding; of a reward model
+                               ///< that to the score
   std::string stack(Side side) const;
   std::string layer(Side side, int64_t number) const;
   std::string top_norm(Side side) const;

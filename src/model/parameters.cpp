@@ -119,7 +119,8 @@ class Lister {
     const std::string source = names_.table(Side::encoder), target = names_.table(Side::decoder);
     add(source, {config_.source_vocabulary, width});
     if (target != source) add(target, {config_.target_vocabulary, width});
-    if (names_.output() != target) add(names_.output(), {config_.target_vocabulary, width});
+    const int64_t outputs = config_.scores ? 1 : config_.target_vocabulary;
+    if (names_.output() != target) add(names_.output(), {outputs, width});
     if (config_.output_bias) add("final_logits_bias", {config_.target_vocabulary});
   }
 

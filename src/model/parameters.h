@@ -15,7 +15,8 @@
 // A model that norms before and after a sublayer has the norm before under ….._layer_norm_pre.
 //
 // Those of a language model follow Llama's:
-//   model.embed_tokens.weight [V, D], model.norm.weight, lm_head.weight (unless tied)
+//   model.embed_tokens.weight [V, D], model.norm.weight, lm_head.weight (unless tied); of a reward
+//   model score.weight [1, D] in its place
 //   model.layers.{i}.self_attn.{q,k,v,o}_proj.{weight,bias}, ….self_attn.{q,k}_norm.weight [E]
 //   model.layers.{i}.mlp.{gate,up,down}_proj.{weight,bias}
 //   model.layers.{i}.{input,post_attention}_layernorm.weight      before the two sublayers; or

@@ -35,7 +35,7 @@ void store_rows(const ops::Rows& from, std::span<const int32_t> at, DType dtype,
 }  // namespace
 
 void Pass::linear(ops::Rows& x, const Projection& projection, const After& after, ops::Rows& y) {
-  if (projection.parts.size() == 1 && projection.parts.front().low_rank) {
+  if (adapts_ && projection.parts.size() == 1 && projection.parts.front().low_rank) {
     HEDDLE_CHECK(after.activation == ops::Activation::none,
                  "model: an adapter before an activation; expected a gated feed-forward");
     linear_alone(x, projection, after, y);

@@ -100,6 +100,9 @@ class Pass {
   const Weights& weights() const { return weights_; }
   ops::Workspace& workspace() { return workspace_; }
 
+  /// From here on the model is what its adapter was put on; not with a tape.
+  void leave_adapter_out() { adapts_ = false; }
+
   /// New rows, from the workspace or on the tape.
   ops::Rows rows(int64_t count, int64_t width) {
     return tape_ != nullptr ? tape_->rows(count, width) : ops::Rows(count, width, workspace_);
@@ -248,6 +251,7 @@ class Pass {
   autograd::Tape* tape_;  // null also while a block runs unrecorded
   uint32_t site_ = 0;     // of the next dropout
   uint64_t first_row_ = 0;
+  bool adapts_ = true;
 };
 
 }  // namespace heddle::model

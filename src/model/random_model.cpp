@@ -1,6 +1,8 @@
 #include <cmath>
 
+#include "heddle/base/error.h"
 #include "heddle/base/random.h"
+#include "heddle/model/parameter_names.h"
 #include "heddle/model/training.h"
 
 namespace heddle::model {
@@ -40,6 +42,28 @@ ModelFiles random_model(const TransformerConfig& config, uint64_t seed) {
     files.parameters.add(each.name, {.values = values});
   }
   return files;
+}
+
+ModelFiles with_score(ModelFiles language_model, uint64_t seed) {
+  TransformerConfig& config = language_model.config;
+  HEDDLE_CHECK(config.is_language_model() && !config.scores,
+               "reward model: found an encoder–decoder, or a score already; expected a language "
+               "model");
+  const ParameterNames names(config);
+  const std::string output = names.output();
+  if (output != names.table(Side::decoder)) language_model.parameters.remove(output);
+  config.scores = true;
+  if ((config.pad < 0 || config.pad == config.eos) && config.decoder_start >= 0) {
+    config.pad = config.decoder_start;
+  }
+  constexpr double kDeviation = 0.02;  // initializer_range of transformers
+  Tensor score = Tensor::zeros({1, config.width}, DType::f32);
+  Random random(seed, uint64_t{1} << 32);
+  for (int64_t i = 0; i < config.width; ++i) {
+    score.data<float>()[i] = static_cast<float>(kDeviation * random.normal());
+  }
+  language_model.parameters.add(names.output(), {.values = score});
+  return language_model;
 }
 
 }  // namespace heddle::model

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "heddle/base/error.h"
+#include "heddle/model/answer_loss.h"
 #include "heddle/model/label_rows.h"
 #include "heddle/model/low_rank.h"
 #include "heddle/model/packed_forward.h"
@@ -68,7 +69,11 @@ ops::CrossEntropy cross_entropy_of(const TrainingBatch& batch, const LossSetting
 }
 
 LossSums sums_of(const ops::CrossEntropySums& sums) {
-  return {sums.loss, sums.nll, sums.weight, sums.tokens, sums.correct};
+  return {.loss = sums.loss,
+          .nll = sums.nll,
+          .weight = sums.weight,
+          .tokens = sums.tokens,
+          .correct = sums.correct};
 }
 
 }  // namespace
@@ -138,6 +143,7 @@ LossSums TrainingTransformer::State::loss(const Shard& shard, const LossSettings
   const ops::Workspace::Scope scope(worker.values);
   PackedForward forward(pair, files.config, worker.values, settings.skip_tiles);
   Pass pass(weights, worker.values);
+  if (settings.base_alone) pass.leave_adapter_out();
   ops::Rows hidden = pass.rows(static_cast<int64_t>(pair.targets.size()), files.config.width);
   forward.run(pass, {}, hidden);
   return output_loss(hidden, shard.batch(), settings, nullptr, worker.values);
@@ -152,6 +158,13 @@ LossSums TrainingTransformer::State::output_loss(ops::Rows& hidden, const Traini
                         const ops::CrossEntropyGradients* gradients) {
     return sums_of(ops::cross_entropy(x, weights.output, output_bias(), of, gradients, workspace));
   };
+  if (batch.answers != nullptr) {
+    return answer_loss({.batch = batch,
+                        .output = weights.output,
+                        .scores = files.config.scores,
+                        .gradient_scale = settings.gradient_scale},
+                       hidden, out, workspace);
+  }
   if (!files.config.is_language_model()) {
     return loss(hidden, cross_entropy_of(batch, settings), out);
   }
@@ -292,6 +305,12 @@ void check_batch(const TrainingBatch& batch, const LossSettings& settings,
       "training: a teacher's ", batch.teacher.ids.size(), " ids and ",
       batch.teacher.log_probabilities.size(), " log-probabilities; expected ", choices,
       " of each, ", batch.teacher.count, " a target token");
+  HEDDLE_CHECK((batch.answers != nullptr) == !batch.pair.groups.empty(), "training: found ",
+               batch.pair.groups.size(), " groups of answers with ",
+               batch.answers != nullptr ? "a" : "no",
+               " loss of their own; expected both or neither");
+  HEDDLE_CHECK(!config.scores || batch.answers != nullptr,
+               "training: found texts for a reward model; expected questions with answers");
   HEDDLE_CHECK(settings.workers >= 0, "training: ", settings.workers, " workers");
 }
 

@@ -9,6 +9,7 @@
 // order. So a step has the same bits whenever W is the same, whatever threads do the work.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -31,12 +32,18 @@ struct TeacherChoices {
   int64_t count = 0;                           ///< k
 };
 
+class AnswerLoss;
+
 /// One packed batch of sentence pairs, or of texts for a language model: targets alone.
 struct TrainingBatch {
   PackedPair pair;                    ///< targets shifted right
   std::span<const int32_t> labels{};  ///< [Tt], −1: no loss there
   std::span<const float> weights{};   ///< [Tt], or empty: 1 each
   TeacherChoices teacher{};
+
+  /// Of batches with groups: what is learned of their answers in place of the labels' own loss.
+  const AnswerLoss* answers = nullptr;
+  size_t first_group = 0;  ///< number of the first one, where this is a part of a batch
 };
 
 /// What shapes the loss and its gradient. Dropout draws the number of an element from (seed, step,
@@ -50,23 +57,27 @@ struct LossSettings {
   double gradient_scale = 1;  ///< gradients are those of gradient_scale · loss
   uint64_t seed = 0;
   uint64_t step = 0;
-  uint64_t first_row = 0;  ///< tells batches of one step apart: number of this batch's first row,
-                           ///< below 2^48, on either side
-  bool recompute = false;  ///< keep only each layer's input, and compute the rest again
-  bool skip_tiles = true;  ///< false: attention computes hidden tiles too; the same bits, slower
-  int workers = 0;         ///< shards are dealt out to so many; 0: one a thread
+  uint64_t first_row = 0;   ///< tells batches of one step apart: number of this batch's first row,
+                            ///< below 2^48, on either side
+  bool recompute = false;   ///< keep only each layer's input, and compute the rest again
+  bool skip_tiles = true;   ///< false: attention computes hidden tiles too; the same bits, slower
+  bool base_alone = false;  ///< without the adapter
+  int workers = 0;          ///< shards are dealt out to so many; 0: one a thread
 };
 
 /// Throws unless batch, settings and model fit together.
 void check_batch(const TrainingBatch& batch, const LossSettings& settings,
                  const TransformerConfig& config);
 
+inline constexpr size_t kMostFigures = 12;
+
 struct LossSums {
   double loss = 0;    ///< Σ weight · loss, in nats
   double nll = 0;     ///< Σ weight · −ln p[label]
   double weight = 0;  ///< Σ weight where there is a label
   int64_t tokens = 0;
-  int64_t correct = 0;  ///< labels that had the highest logit
+  int64_t correct = 0;                         ///< labels that had the highest logit
+  std::array<double, kMostFigures> figures{};  ///< what an AnswerLoss sums beside that
 
   LossSums& operator+=(const LossSums& other) {
     loss += other.loss;
@@ -74,6 +85,7 @@ struct LossSums {
     weight += other.weight;
     tokens += other.tokens;
     correct += other.correct;
+    for (size_t i = 0; i < kMostFigures; ++i) figures[i] += other.figures[i];
     return *this;
   }
 };
@@ -135,5 +147,10 @@ class TrainingTransformer {
 
 /// A new model: matrices Glorot-uniform, embeddings normal with deviation D^−½, biases 0, norms 1.
 ModelFiles random_model(const TransformerConfig& config, uint64_t seed);
+
+/// A language model as a reward model to be trained: a score, normal with deviation 0.02, in place
+/// of its output projection. Where it has no token for padding, which tells transformers where a
+/// text ends, or has the end of texts for it, that becomes the beginning of texts.
+ModelFiles with_score(ModelFiles language_model, uint64_t seed);
 
 }  // namespace heddle::model

@@ -61,7 +61,10 @@ Shard::Shard(const TrainingBatch& batch, const ShardRange& range)
   batch_.pair = {.sources = part(batch.pair.sources, first_source_, sources),
                  .source_offsets = source_offsets_,
                  .targets = part(batch.pair.targets, first_target_, targets),
-                 .target_offsets = target_offsets_};
+                 .target_offsets = target_offsets_,
+                 .groups = part(batch.pair.groups, static_cast<int64_t>(range.first),
+                                range.end - range.first)};
+  batch_.first_group = range.first;
   batch_.labels = part(batch.labels, first_target_, targets);
   batch_.weights = part(batch.weights, first_target_, targets);
   batch_.teacher.ids = part(batch.teacher.ids, first_target_, targets, batch.teacher.count);
@@ -70,6 +73,7 @@ Shard::Shard(const TrainingBatch& batch, const ShardRange& range)
 }
 
 bool Shard::has_labels() const {
+  if (!batch_.pair.groups.empty()) return true;  // an answer's first token is always learned
   return std::ranges::any_of(batch_.labels, [](int32_t label) { return label >= 0; });
 }
 

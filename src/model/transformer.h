@@ -17,6 +17,7 @@
 #include <span>
 
 #include "heddle/model/alignments.h"
+#include "heddle/model/answer_groups.h"
 #include "heddle/model/config.h"
 #include "heddle/model/decoder_state.h"
 #include "heddle/model/parameters.h"
@@ -37,6 +38,9 @@ struct PackedPair {
   std::span<const int32_t> source_offsets{};  ///< [S + 1], from 0 to Ts; language models: empty
   std::span<const int32_t> targets;           ///< [Tt], shifted right
   std::span<const int32_t> target_offsets;    ///< [S + 1], from 0 to Tt
+
+  /// Language models: what text s is made of when it is a question with answers; or empty.
+  std::span<const AnswerGroup> groups{};  ///< [S]
 };
 
 struct Weights;

@@ -20,6 +20,10 @@ void check(const Rows& x, const Matrix& w, const CrossEntropy& loss) {
                loss.labels.size(), " labels; expected x [R, D], w [V, D], R labels");
   HEDDLE_CHECK(loss.weights.empty() || loss.weights.size() == rows,
                "cross_entropy: ", loss.weights.size(), " weights for ", rows, " rows");
+  for (const auto& wanted : {loss.row_nll, loss.row_mean_logit}) {
+    HEDDLE_CHECK(wanted.empty() || wanted.size() == rows, "cross_entropy: room for ", wanted.size(),
+                 " numbers of ", rows, " rows");
+  }
   HEDDLE_CHECK(loss.label_smoothing >= 0 && loss.label_smoothing < 1,
                "cross_entropy: label smoothing ", loss.label_smoothing,
                "; expected 0 or more, below 1");
@@ -114,6 +118,8 @@ class RowLoss {
     if (smoothing > 0) value += smoothing * (log_z - total / size);
     value *= 1 - lambda;
     if (lambda > 0) value += lambda * (teacher_entropy + log_z - teacher_logit);
+    if (!loss_.row_nll.empty()) loss_.row_nll[at] = log_z - label_logit;
+    if (!loss_.row_mean_logit.empty()) loss_.row_mean_logit[at] = total / size;
     sums_.loss += weight * (value + loss_.z_loss * log_z * log_z);
     sums_.nll += weight * (log_z - label_logit);
     sums_.weight += weight;

@@ -31,6 +31,10 @@ struct CrossEntropy {
   /// Rows at once, where there are so many: each block of rows reads all of W, so that large
   /// vocabularies want more than what 8 MiB of logits hold.
   int64_t least_rows = 1;
+
+  // Set for rows with a label and a weight; [R], or empty: not wanted.
+  std::span<double> row_nll{};         ///< −ln p[label]
+  std::span<double> row_mean_logit{};  ///< the mean of the logits
 };
 
 struct CrossEntropySums {

@@ -7,6 +7,7 @@
 #include "heddle/model/flops.h"
 #include "heddle/model/formats/formats.h"
 #include "heddle/model/formats/peft.h"
+#include "heddle/train/host_language.h"
 #include "heddle/train/optimizer.h"
 #include "heddle/train/translation.h"
 
@@ -16,56 +17,46 @@ namespace {
 
 constexpr const char* kMasters = "master_weights.safetensors";
 
-class HostLanguageTraining : public LanguageTraining {
- public:
-  HostLanguageTraining(model::ModelFiles files, std::optional<model::Adapter> adapter,
-                       ThreadPool& threads)
-      : has_adapter_(adapter.has_value()),
-        transformer_(has_adapter_
-                         ? model::TrainingTransformer(std::move(files), std::move(*adapter))
-                         : model::TrainingTransformer(std::move(files))),
-        threads_(threads) {}
-
-  std::unique_ptr<Optimizer> optimizer(const AdamWSettings& settings,
-                                       ThreadPool* threads) override {
-    return host_optimizer(transformer_.slots(), settings, threads);
-  }
-  int64_t parameters() const override { return parameters_of(transformer_.slots()); }
-  void zero_gradients() override { transformer_.zero_gradients(); }
-  void values_changed() override { transformer_.values_changed(); }
-  LossSums forward_backward(const data::PackedBatch& batch, const LossSettings& settings) override {
-    return transformer_.forward_backward(view_of(batch), settings, &threads_);
-  }
-  LossSums loss(const data::PackedBatch& batch, const LossSettings& settings) override {
-    return transformer_.loss(view_of(batch), settings, &threads_);
-  }
-
-  void save(const std::string& folder, io::FileOperations& files) override {
-    save_result(folder, files);
-    save_values(transformer_.slots(), io::join_path(folder, kMasters), files);
-  }
-  void load(const std::string& folder) override {
-    load_values(transformer_.slots(), io::join_path(folder, kMasters));
-  }
-
-  const model::TransformerConfig& config() const override { return transformer_.config(); }
-  bool has_adapter() const override { return has_adapter_; }
-  void save_result(const std::string& folder, io::FileOperations& files) override {
-    if (has_adapter_) {
-      model::save_adapter(transformer_.adapter(), config(), folder, files);
-    } else {
-      model::save_model(transformer_.files(), folder, files);
-    }
-  }
-  int64_t workspace_bytes() const override { return transformer_.workspace_bytes(); }
-
- private:
-  bool has_adapter_;
-  model::TrainingTransformer transformer_;
-  ThreadPool& threads_;
-};
-
 }  // namespace
+
+HostLanguageTraining::HostLanguageTraining(model::ModelFiles files,
+                                           std::optional<model::Adapter> adapter,
+                                           ThreadPool& threads)
+    : has_adapter_(adapter.has_value()),
+      transformer_(has_adapter_ ? model::TrainingTransformer(std::move(files), std::move(*adapter))
+                                : model::TrainingTransformer(std::move(files))),
+      threads_(threads) {}
+
+std::unique_ptr<Optimizer> HostLanguageTraining::optimizer(const AdamWSettings& settings,
+                                                           ThreadPool* threads) {
+  return host_optimizer(transformer_.slots(), settings, threads);
+}
+
+LossSums HostLanguageTraining::forward_backward(const data::PackedBatch& batch,
+                                                const LossSettings& settings) {
+  return transformer_.forward_backward(view_of(batch), settings, &threads_);
+}
+
+LossSums HostLanguageTraining::loss(const data::PackedBatch& batch, const LossSettings& settings) {
+  return transformer_.loss(view_of(batch), settings, &threads_);
+}
+
+void HostLanguageTraining::save(const std::string& folder, io::FileOperations& files) {
+  save_result(folder, files);
+  save_values(transformer_.slots(), io::join_path(folder, kMasters), files);
+}
+
+void HostLanguageTraining::load(const std::string& folder) {
+  load_values(transformer_.slots(), io::join_path(folder, kMasters));
+}
+
+void HostLanguageTraining::save_result(const std::string& folder, io::FileOperations& files) {
+  if (has_adapter_) {
+    model::save_adapter(transformer_.adapter(), config(), folder, files);
+  } else {
+    model::save_model(transformer_.files(), folder, files);
+  }
+}
 
 double LanguageTraining::flops(const data::PackedBatch& batch) const {
   const model::PackedPair texts{.targets = batch.targets, .target_offsets = batch.target_offsets};

@@ -94,8 +94,10 @@ MemoryPlan plan_memory(const model::TransformerConfig& config, const PlannedRun&
   const int64_t layers = config.decoder.layers;
   const int64_t of_layer = layer_floats(config, run);
   const int64_t kept = run.recompute ? layers * 2 * config.width + of_layer : layers * of_layer;
+  const int64_t outputs = config.scores ? 1 : config.target_vocabulary;
   MemoryPlan plan{.parts = {}, .trained = trained};
   plan.parts.push_back({"weights, as stored and packed, f32", 2 * base * kFloat});
+  if (run.reference > 0) plan.parts.push_back({"the reference", 2 * run.reference * kFloat});
   plan.parts.push_back({"what is trained: values", run.lora ? 2 * trained * kFloat : 0});
   plan.parts.push_back({"gradients, a worker each", run.workers * trained * kFloat});
   plan.parts.push_back({"optimiser's moments", trained * 2 * run.state_bits / 8});
@@ -104,8 +106,7 @@ MemoryPlan plan_memory(const model::TransformerConfig& config, const PlannedRun&
   plan.parts.push_back(
       {"their gradients", run.workers * tokens * gradient_floats(config) * kFloat});
   plan.parts.push_back(
-      {"logits", run.workers * kFloat *
-                     std::max<int64_t>(kLogitRows * config.target_vocabulary, int64_t{2} << 20)});
+      {"logits", run.workers * kFloat * std::max<int64_t>(kLogitRows * outputs, int64_t{2} << 20)});
   return plan;
 }
 

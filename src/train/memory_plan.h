@@ -17,7 +17,8 @@ struct PlannedRun {
   int64_t batch_tokens = 0;                 ///< of a batch
   int workers = 1;
   bool recompute = false;
-  int state_bits = 32;  ///< of the optimiser's moments
+  int state_bits = 32;    ///< of the optimiser's moments
+  int64_t reference = 0;  ///< numbers of a second model beside it
 };
 
 struct MemoryPart {

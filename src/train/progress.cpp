@@ -31,9 +31,19 @@ std::string time_text(double seconds) {
 std::string progress_line(const Report& report, int64_t max_steps) {
   std::string line = formatted("step %lld", static_cast<long long>(report.step));
   if (max_steps > 0) line += formatted("/%lld", static_cast<long long>(max_steps));
-  line += formatted("  epoch %.2f  loss %.4f  ppl %.2f  acc %.1f %%  lr %.2e  norm %.2f",
-                    report.epoch, report.loss, std::exp(std::min(report.nll, 50.0)),
-                    100 * report.accuracy, report.learning_rate, report.grad_norm);
+  line += formatted("  epoch %.2f  loss %.4f", report.epoch, report.loss);
+  if (report.figures.empty()) {
+    line += formatted("  ppl %.2f  acc %.1f %%", std::exp(std::min(report.nll, 50.0)),
+                      100 * report.accuracy);
+  }
+  for (const auto& [name, value] : report.figures) {
+    if (name.ends_with("accuracies") || name == "accuracy") {
+      line += formatted("  acc %.1f %%", 100 * value);
+    } else if (name.ends_with("margins") || name == "margin") {
+      line += formatted("  margin %.4f", value);
+    }
+  }
+  line += formatted("  lr %.2e  norm %.2f", report.learning_rate, report.grad_norm);
   line += "  " + rate_text(report.tokens_per_second) + " tok/s";
   if (report.mfu > 0) {
     line += formatted("  MFU %.1f %%", 100 * report.mfu);

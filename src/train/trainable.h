@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "heddle/data/packer.h"
 #include "heddle/io/file_operations.h"
@@ -39,6 +40,10 @@ class Trainable {
   virtual LossSums forward_backward(const data::PackedBatch& batch,
                                     const LossSettings& settings) = 0;
   virtual LossSums loss(const data::PackedBatch& batch, const LossSettings& settings) = 0;
+
+  /// Names of the figures that its sums have, each divided by the sum of the weights in a report;
+  /// a model without any has the token's loss (nll) instead.
+  virtual std::span<const std::string_view> figures() const { return {}; }
 
   /// Floating-point operations of forward_backward; 0: not known.
   virtual double flops(const data::PackedBatch&) const { return 0; }

@@ -32,6 +32,16 @@ io::Value list_of(const std::vector<uint64_t>& pairs) {
   return ids;
 }
 
+std::vector<std::pair<std::string, double>> figures_of(const Trainable& model,
+                                                       const LossSums& sums) {
+  std::vector<std::pair<std::string, double>> figures;
+  for (const std::string_view name : model.figures()) {
+    const double sum = sums.figures[figures.size()];
+    figures.emplace_back(name, sum / std::max(sums.weight, 1e-30));
+  }
+  return figures;
+}
+
 class Training {
  public:
   Training(Trainable& model, const BatchSource& source, const BatchSource* validation,
@@ -278,12 +288,14 @@ void Training::report() {
     made.seconds_left = seconds / static_cast<double>(state_.step - interval_first_) *
                         static_cast<double>(settings_.max_steps - state_.step);
   }
+  made.figures = figures_of(model_, sums);
   io::Value record;
   record.set("step", made.step);
   record.set("epoch", made.epoch);
   record.set("loss", made.loss);
-  record.set("nll", made.nll);
-  record.set("mean_token_accuracy", made.accuracy);
+  if (made.figures.empty()) record.set("nll", made.nll);
+  if (made.figures.empty() || sums.correct > 0) record.set("mean_token_accuracy", made.accuracy);
+  for (const auto& [name, value] : made.figures) record.set(name, value);
   record.set("learning_rate", made.learning_rate);
   record.set("grad_norm", made.grad_norm);
   record.set("num_tokens", made.tokens);
@@ -312,7 +324,9 @@ void Training::evaluate() {
     for (data::PackedBatch batch; stream->next(batch);) sums += model_.loss(batch, plain);
     const double loss = sums.nll / std::max(sums.weight, 1e-30);
     record.set("eval_loss", std::isfinite(loss) ? io::Value(loss) : io::Value(str(loss)));
-    if (loss < 50) record.set("eval_perplexity", std::exp(loss));
+    const auto figures = figures_of(model_, sums);
+    if (figures.empty() && loss < 50) record.set("eval_perplexity", std::exp(loss));
+    for (const auto& [name, value] : figures) record.set("eval_" + name, value);
     gain = std::isfinite(loss) && (state_.best_step == 0 || loss < state_.best_loss);
     if (gain) state_.best_loss = loss, state_.best_step = state_.step;
     state_.evaluations_without_gain = gain ? 0 : state_.evaluations_without_gain + 1;

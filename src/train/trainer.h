@@ -12,6 +12,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "heddle/base/threads.h"
@@ -67,6 +68,7 @@ struct Report {
   double flops_per_second = 0;   ///< of the model's own arithmetic; 0: not known
   double mfu = 0;                ///< share of the machine's peak; 0: not known
   double seconds_left = -1;      ///< to the last step; −1: not known
+  std::vector<std::pair<std::string, double>> figures{};  ///< of the model's own; then no nll
 };
 
 struct TrainerHooks {

@@ -59,6 +59,9 @@ io::Value to_value(const TrainerState& state) {
   value.set("interval_weight", bits_of(state.interval.weight));
   value.set("interval_tokens", state.interval.tokens);
   value.set("interval_correct", state.interval.correct);
+  io::Value::List figures;
+  for (const double each : state.interval.figures) figures.push_back(bits_of(each));
+  value.set("interval_figures", std::move(figures));
   value.set("best_loss", bits_of(state.best_loss));
   value.set("best_step", state.best_step);
   value.set("evaluations_without_gain", state.evaluations_without_gain);
@@ -81,6 +84,11 @@ TrainerState state_of(const io::Field& field) {
   state.interval.weight = double_of(field["interval_weight"]);
   state.interval.tokens = count_of(field["interval_tokens"]);
   state.interval.correct = count_of(field["interval_correct"]);
+  if (const auto figures = field.find("interval_figures")) {  // not in older checkpoints
+    const auto items = figures->items();
+    if (items.size() != model::kMostFigures) figures->fail(str(model::kMostFigures, " numbers"));
+    for (size_t i = 0; i < items.size(); ++i) state.interval.figures[i] = double_of(items[i]);
+  }
   state.best_loss = double_of(field["best_loss"]);
   state.best_step = count_of(field["best_step"]);
   state.evaluations_without_gain = count_of(field["evaluations_without_gain"]);

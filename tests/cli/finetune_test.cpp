@@ -114,7 +114,7 @@ TEST_F(FinetuneCli, EstimatesMemory) {
 
 TEST_F(FinetuneCli, Refuses) {
   expect_refused("finetune", {"dataset"});
-  expect_refused(task("x") + "--stage dpo", {"stage", "'dpo'", "sft"});
+  expect_refused(task("x") + "--stage kto", {"stage", "'kto'", "sft"});
   expect_refused(task("x") + "--finetuning_type freeze", {"finetuning_type", "lora or full"});
   expect_refused(task("x") + "--lora_target query", {"query", "q_proj"});
   expect_refused(task("x") + "--device gpu", {"device", "gpu"});

@@ -14,6 +14,7 @@
 #include "heddle/model/config_language.h"
 #include "heddle/model/formats/convert.h"
 #include "heddle/model/parameter_names.h"
+#include "heddle/model/training.h"
 
 namespace heddle::model {
 
@@ -22,6 +23,7 @@ namespace {
 constexpr const char* kConfig = "adapter_config.json";
 constexpr const char* kTensors = "adapter_model.safetensors";
 constexpr const char* kPrefix = "base_model.model.";
+constexpr const char* kScoreTask = "SEQ_CLS";
 constexpr uint64_t kMostConfigBytes = 1 << 20;
 
 io::Value read_config_json(const std::string& folder) {
@@ -130,7 +132,7 @@ io::Value config_of(const Adapter& adapter, const TransformerConfig& config) {
   json.set("peft_type", "LORA");
   json.set("r", settings.rank);
   json.set("target_modules", list_of(last_names(adapted_modules(config, settings))));
-  json.set("task_type", "CAUSAL_LM");
+  json.set("task_type", config.scores ? kScoreTask : "CAUSAL_LM");
   json.set("use_dora", settings.use_dora);
   json.set("use_rslora", settings.use_rslora);
   return json;
@@ -146,6 +148,19 @@ std::string base_of_adapter(const std::string& folder) {
   const io::Value value = read_config_json(folder);
   const auto base = io::Field(value, folder).find("base_model_name_or_path");
   return base && base->value().text() != nullptr ? base->text() : std::string();
+}
+
+ModelFiles base_for(const std::string& folder, ModelFiles model) {
+  const io::Value value = read_config_json(folder);
+  const io::Field json(value, io::join_path(folder, kConfig));
+  const auto task = json.find("task_type");
+  const bool scores = task && task->value().text() != nullptr && task->text() == kScoreTask;
+  if (!scores || model.config.scores) return model;
+  const std::vector<std::string> saved = names_in(json, "modules_to_save");
+  HEDDLE_CHECK(std::ranges::find(saved, "score") != saved.end(), "adapter: ", folder,
+               ": found task_type ", kScoreTask,
+               " without a score; expected it in modules_to_save");
+  return with_score(std::move(model), 0);
 }
 
 Adapter load_adapter(const std::string& folder, const TransformerConfig& config) {

@@ -14,6 +14,10 @@ bool is_adapter(const std::string& path);
 /// The model that an adapter says it belongs to: base_model_name_or_path, or "".
 std::string base_of_adapter(const std::string& folder);
 
+/// Its model as the adapter wants it: a reward model where task_type is SEQ_CLS, the score being
+/// among what the adapter has.
+ModelFiles base_for(const std::string& folder, ModelFiles model);
+
 /// The adapter for a model of this config. Throws for what changes a model in ways that are not
 /// known here (other kinds of adapters, patterns of ranks, biases, …).
 Adapter load_adapter(const std::string& folder, const TransformerConfig& config);

@@ -1,0 +1,45 @@
+// The loss of answers to questions (answer_groups.h): a number for each answer, then what an
+// AnswerLoss makes of the numbers of one question, and the way back.
+//
+//   language model  number = Σ_t ln p[t] of the answer's learned tokens, chunked over the
+//                   vocabulary; tokens are learned with the weight that the number's slope has
+//   reward model    number = score · hidden state of the answer's last token
+#pragma once
+
+#include <span>
+
+#include "heddle/model/training.h"
+#include "heddle/ops/cross_entropy.h"
+
+namespace heddle::model {
+
+/// What a model says of one answer.
+struct AnswerValue {
+  double value = 0;       ///< the number
+  int64_t tokens = 0;     ///< learned; of a reward model 1
+  double mean_logit = 0;  ///< of all logits at these tokens
+};
+
+/// What is learned of answers.
+class AnswerLoss {
+ public:
+  virtual ~AnswerLoss() = default;
+
+  /// Of group number `group` of a batch: adds its loss, nll, weight and figures to the sums, and
+  /// sets slopes [K] to those of the loss by the values. Called by several threads, in no order.
+  virtual void add(size_t group, std::span<const AnswerValue> answers, std::span<double> slopes,
+                   LossSums& sums) const = 0;
+};
+
+struct AnswerOutput {
+  const TrainingBatch& batch;
+  const ops::Matrix& output;  ///< [V, D], or the score [1, D]
+  bool scores = false;
+  double gradient_scale = 1;
+};
+
+/// hidden [T, D]; `out` null: no gradients.
+LossSums answer_loss(const AnswerOutput& of, ops::Rows& hidden,
+                     const ops::CrossEntropyGradients* out, ops::Workspace& workspace);
+
+}  // namespace heddle::model
