@@ -19,8 +19,8 @@ namespace {
 
 using namespace heddle::testing;
 
-constexpr int kPieces = 30;
-constexpr int64_t kChoices = 4;
+constexpr int kTeacherPieces = 30;
+constexpr int64_t kTeacherChoices = 4;
 
 class TeacherTest : public FolderTest {
  protected:
@@ -29,7 +29,7 @@ class TeacherTest : public FolderTest {
     Random random(8);
     for (uint64_t text = 0; text < 2 * kPairs; ++text) {
       for (int64_t n = random.between(1, 4); n > 0; --n) {
-        tokens_.push_back(static_cast<int32_t>(random.between(3, kPieces - 1)));
+        tokens_.push_back(static_cast<int32_t>(random.between(3, kTeacherPieces - 1)));
       }
       offsets_.push_back(tokens_.size());
     }
@@ -47,14 +47,14 @@ class TeacherTest : public FolderTest {
           text = line;
           return left-- > 0;
         },
-        {.size = kPieces, .character_coverage = 1});
+        {.size = kTeacherPieces, .character_coverage = 1});
     io::write_file(path(name), made.model);
   }
 
   model::ModelFiles model(uint64_t seed, const std::string& vocabulary = "vocab.spm") {
     model::TransformerConfig config;
     config.width = 8;
-    config.source_vocabulary = config.target_vocabulary = kPieces;
+    config.source_vocabulary = config.target_vocabulary = kTeacherPieces;
     config.encoder = {.layers = 1, .heads = 2, .ffn_width = 8};
     config.decoder = config.encoder;
     config.positions = model::Positions::sinusoidal;
@@ -83,7 +83,7 @@ class TeacherTest : public FolderTest {
                            .folder = path("cache"),
                            .progress = [this](uint64_t, uint64_t) { ++made_; },
                            .stop_requested = [this] { return stop_ > 0 && made_ >= stop_; }};
-    return open_teacher_text({models, kChoices}, task, pool);
+    return open_teacher_text({models, kTeacherChoices}, task, pool);
   }
 
   std::vector<std::string> parts() const { return io::list_folder(path("cache")); }
@@ -104,7 +104,7 @@ class TeacherTest : public FolderTest {
     for (int64_t row = 0; row < hidden.dim(0); ++row) {
       double sum = 0;
       const size_t begin = p.size();
-      for (int64_t token = 0; token < kPieces; ++token) {
+      for (int64_t token = 0; token < kTeacherPieces; ++token) {
         std::vector<float> weights(8);
         transformer.output().row(token, weights.data());
         double logit =
@@ -144,16 +144,16 @@ TEST_F(TeacherTest, GivesTheTeachersBestTokensWithTheirProbabilities) {
     EXPECT_EQ(batch.pairs, bare.pairs);
     EXPECT_EQ(batch.labels, bare.labels);
     EXPECT_TRUE(stream->position() == untaught->position());
-    ASSERT_EQ(batch.teacher_count, kChoices);
-    ASSERT_EQ(std::ssize(batch.teacher_ids), std::ssize(batch.targets) * kChoices);
+    ASSERT_EQ(batch.teacher_count, kTeacherChoices);
+    ASSERT_EQ(std::ssize(batch.teacher_ids), std::ssize(batch.targets) * kTeacherChoices);
     const std::vector<double> p = probabilities(1, batch);
     for (size_t row = 0; row < batch.targets.size(); ++row) {
-      std::vector<double> sorted(p.begin() + static_cast<int64_t>(row) * kPieces,
-                                 p.begin() + static_cast<int64_t>(row + 1) * kPieces);
+      std::vector<double> sorted(p.begin() + static_cast<int64_t>(row) * kTeacherPieces,
+                                 p.begin() + static_cast<int64_t>(row + 1) * kTeacherPieces);
       const std::vector<double> all = sorted;
       std::sort(sorted.rbegin(), sorted.rend());
-      for (size_t j = 0; j < kChoices; ++j) {
-        const size_t at = row * kChoices + j;
+      for (size_t j = 0; j < kTeacherChoices; ++j) {
+        const size_t at = row * kTeacherChoices + j;
         const double found = std::exp(static_cast<double>(batch.teacher_logs[at]));
         EXPECT_NEAR(found, sorted[j], 1e-5);
         EXPECT_NEAR(found, all[static_cast<size_t>(batch.teacher_ids[at])], 1e-5);
@@ -172,10 +172,10 @@ TEST_F(TeacherTest, SeveralTeachersGiveTheMeanOfTheirProbabilities) {
   const std::vector<double> p = probabilities(1, batch), q = probabilities(2, batch);
   int agreed = 0;
   for (size_t row = 0; row < batch.targets.size(); ++row) {
-    for (size_t j = 0; j < kChoices; ++j) {
-      const size_t at = row * kChoices + j;
+    for (size_t j = 0; j < kTeacherChoices; ++j) {
+      const size_t at = row * kTeacherChoices + j;
       ASSERT_GE(batch.teacher_ids[at], 0);
-      const size_t token = row * kPieces + static_cast<size_t>(batch.teacher_ids[at]);
+      const size_t token = row * kTeacherPieces + static_cast<size_t>(batch.teacher_ids[at]);
       const double found = std::exp(static_cast<double>(batch.teacher_logs[at]));
       EXPECT_LE(found, (p[token] + q[token]) / 2 + 1e-5);  // as far as both have it
       agreed += std::abs(found - (p[token] + q[token]) / 2) < 1e-5 ? 1 : 0;
