@@ -230,8 +230,9 @@ TEST_F(PreferenceRun, ReferenceValuesAreKept) {
   int asked = 0;
   const auto reference = [&]() -> AskReference {
     ++asked;
-    return [this, judge = std::make_shared<AnswerJudge>(base(family_), threads_)](
-               const auto& batch) { return (*judge)(batch); };
+    return [judge = std::make_shared<AnswerJudge>(base(family_), threads_)](const auto& batch) {
+      return (*judge)(batch);
+    };
   };
   uint64_t told = 0;
   const ReferenceCache made = open_reference_cache(groups.view(), 5, path("cache"), reference,
