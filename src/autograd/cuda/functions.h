@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "heddle/attention/attention.h"
@@ -58,6 +59,17 @@ struct Norm {
 void norm(const Run& run, const Rows& x, const Rows* residual, const Norm& norm,
           const DropoutKey& dropout, Rows& y);
 
+/// Of rows of queries | keys | values, H, K and K heads of E columns.
+struct HeadNorms {
+  int64_t heads, kv_heads, head_width;
+  const float *query_weight, *key_weight;  ///< [E]
+  float *d_query_weight, *d_key_weight;
+  float epsilon;
+};
+
+/// y = x with an RMS norm of each head of the queries and keys by itself.
+void norm_heads(const Run& run, const Rows& x, const HeadNorms& norms, Rows& y);
+
 /// y = f(x[:, :F]) ∘ x[:, F:].
 void glu(const Run& run, const Rows& x, ops::Activation activation, Rows& y);
 
@@ -93,6 +105,7 @@ void turn(const Run& run, const Rotation& rotation, const Rows& x);
 struct AttentionRows {
   Rows q, k, v;
   int64_t heads, kv_heads;
+  std::optional<double> scale{};  ///< 1 / √E when not given
 };
 void attention(const Run& run, const AttentionRows& rows, const ColumnMask& mask,
                DeviceMask& device_mask, Rows& out);
