@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "heddle/base/error.h"
 #include "heddle/model/cuda/model_files.h"
 
 namespace heddle::model::cuda {
@@ -10,6 +11,9 @@ namespace heddle::model::cuda {
 namespace {
 
 ModelFiles files_that_fit(const ModelFiles& files) {
+  HEDDLE_CHECK(!files.config.is_language_model(),
+               "translating on a GPU: found a language model; expected an encoder–decoder. "
+               "Hint: --device cpu");
   check_fits(files.config, "translating", "--device cpu");
   return single_precision(files);
 }

@@ -26,21 +26,25 @@ class PositionTables {
   /// Makes sure that positions below `count` are there. True: the tables lie elsewhere now.
   bool extend(int64_t count);
 
-  const float* added(const StackEnds& ends) const;  ///< to embeddings, [positions, D] or null
-  const float* angles(const StackEnds& ends) const {
-    return angles_[&ends == &weights_.decoder_ends ? 1 : 0].data<float>();
-  }
+  const float* added(const StackEnds& ends) const;       ///< to embeddings, [positions, D] or null
+  const float* angles(const RotaryTable& rotary) const;  ///< of one of the weights' tables
 
  private:
   const Weights& weights_;
   const DeviceParameters& parameters_;
   heddle::cuda::Context& context_;
+  struct Rotary {
+    const RotaryTable& table;
+    int64_t head_width;
+  };
+  static constexpr int kRotaries = 3;  // of encoder, decoder and sliding layers
   const StackEnds& ends_of(int side) const;
+  Rotary rotary(int number) const;
   Tensor added_table(const StackEnds& ends) const;
 
   int64_t count_ = 0;
-  Tensor computed_[2];  // of encoder and decoder: [positions, D], or undefined
-  Tensor angles_[2];    // … [positions, E], or undefined
+  Tensor computed_[2];        // of encoder and decoder: [positions, D], or undefined
+  Tensor angles_[kRotaries];  // [positions, E], or undefined
 };
 
 struct PassSettings {

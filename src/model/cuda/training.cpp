@@ -6,11 +6,11 @@
 
 #include "heddle/base/error.h"
 #include "heddle/model/cuda/batch.h"
+#include "heddle/model/cuda/forward.h"
 #include "heddle/model/cuda/model_files.h"
+#include "heddle/model/cuda/output_loss.h"
 #include "heddle/model/cuda/parameters.h"
 #include "heddle/model/cuda/pass.h"
-#include "heddle/model/layers.h"
-#include "heddle/model/packed_forward.h"
 #include "heddle/model/weights.h"
 
 namespace heddle::model::cuda {
@@ -18,12 +18,7 @@ namespace heddle::model::cuda {
 namespace {
 
 using ops::cuda::LossTotals;
-using ops::cuda::RowLoss;
 using ops::cuda::Rows;
-
-/// Rows whose logits are made at a time: enough that the sums of the table's gradient are not
-/// fetched too often, few enough for some hundred MB.
-constexpr int64_t kLogits = int64_t{128} << 20;
 
 /// Waits for a stream's work when it goes, whatever became of it.
 class Wait {
@@ -66,19 +61,9 @@ struct TrainingTransformer::State {
   LossSums run(const TrainingBatch& batch, LaidOutBatch* laid_out, const LossSettings& settings,
                bool trains);
 
-  struct Target {
-    const DeviceBatch& batch;
-    const LossSettings& settings;
-    int32_t teachers;
-  };
   /// The loss of the decoder's output, and its gradient unless d_hidden has none.
-  void project(const Target& target, const Rows& hidden, ops::cuda::RowsView d_hidden,
-               LossTotals* sums);
-  /// Losses of `count` rows from `first` on; their logits become gradients.
-  void look_at(const Target& target, int64_t first, int64_t count, bool trains, BFloat16* logits,
-               RowLoss* losses);
-  void project_back(const Rows& rows, const BFloat16* d_logits, ops::cuda::RowsView d_rows);
-  int64_t padded_vocabulary() const { return DeviceParameters::padded(weights.output.rows()); }
+  void look_at(const DeviceBatch& batch, const Taught& taught, const Rows& hidden,
+               ops::cuda::RowsView d_hidden, LossTotals* sums);
 
   ModelFiles files;
   Weights weights;
@@ -90,96 +75,53 @@ struct TrainingTransformer::State {
   Tensor totals;
 };
 
-void TrainingTransformer::State::project(const Target& target, const Rows& hidden,
-                                         ops::cuda::RowsView d_hidden, LossTotals* sums) {
+void TrainingTransformer::State::look_at(const DeviceBatch& batch, const Taught& taught,
+                                         const Rows& hidden, ops::cuda::RowsView d_hidden,
+                                         LossTotals* sums) {
+  OutputLoss loss(weights, parameters, machine);
+  if (!files.config.is_language_model()) return loss.project(taught, hidden, d_hidden, sums);
+  // Most rows of a conversation have no label and need no logits. Rows are looked up, there and
+  // back, as if they were words.
   const ops::Workspace::Scope scope(machine.scratch);
-  const int64_t most =
-      std::min(std::max<int64_t>(kLogits / padded_vocabulary(), 1), hidden.count());
-  auto* logits = machine.scratch.take<BFloat16>(most * padded_vocabulary());
-  auto* losses = machine.scratch.take<RowLoss>(hidden.count());
-  for (int64_t first = 0; first < hidden.count(); first += most) {
-    const Rows rows = hidden.range(first, std::min(first + most, hidden.count()));
-    machine.gemm().multiply({.m = rows.count(),
-                             .n = padded_vocabulary(),
-                             .k = rows.width(),
-                             .a = {rows.row(0), rows.stride()},
-                             .b = {parameters.copy(weights.output_number), rows.width(), true},
-                             .c = logits,
-                             .c_stride = padded_vocabulary(),
-                             .bias = parameters.copy(weights.output_bias_number)});
-    look_at(target, first, rows.count(), d_hidden.data != nullptr, logits, losses);
-    if (d_hidden.data == nullptr) continue;
-    project_back(rows, logits, {d_hidden.data + first * d_hidden.stride, d_hidden.stride});
-  }
-  HEDDLE_CUDA_CHECK(ops::cuda::launch_sum_losses(losses, hidden.count(), sums, machine.stream()));
-}
-
-void TrainingTransformer::State::look_at(const Target& target, int64_t first, int64_t count,
-                                         bool trains, BFloat16* logits, RowLoss* losses) {
-  const DeviceBatch& batch = target.batch;
-  const LossSettings& settings = target.settings;
-  const int64_t choices = first * target.teachers;
-  HEDDLE_CUDA_CHECK(ops::cuda::launch_cross_entropy(
-      {.rows = count,
-       .vocabulary = weights.output.rows(),
-       .logits = {logits, padded_vocabulary()},
-       .labels = batch.labels() + first,
-       .weights = batch.weights() != nullptr ? batch.weights() + first : nullptr,
-       .label_smoothing = static_cast<float>(settings.label_smoothing),
-       .z_loss = static_cast<float>(settings.z_loss),
-       .gradient_scale = static_cast<float>(settings.gradient_scale),
-       .teacher_weight = target.teachers > 0 ? static_cast<float>(settings.teacher_weight) : 0.0f,
-       .teacher_ids = batch.teacher_ids() + choices,
-       .teacher_log_probabilities = batch.teacher_log_probabilities() + choices,
-       .teacher_count = target.teachers,
-       .wants_gradient = trains,
-       .losses = losses + first},
-      machine.stream()));
-}
-
-void TrainingTransformer::State::project_back(const Rows& rows, const BFloat16* d_logits,
-                                              ops::cuda::RowsView d_rows) {
-  const int64_t padded = padded_vocabulary(), width = rows.width();
-  machine.gemm().multiply({.m = rows.count(),
-                           .n = width,
-                           .k = padded,
-                           .a = {d_logits, padded},
-                           .b = {parameters.copy(weights.output_number), width},
-                           .c = d_rows.data,
-                           .c_stride = d_rows.stride});
-  machine.gemm().multiply({.m = padded,
-                           .n = width,
-                           .k = rows.count(),
-                           .a = {d_logits, padded, true},
-                           .b = {rows.row(0), rows.stride()},
-                           .c = parameters.gradient(weights.output_number),
-                           .c_stride = width,
-                           .single = true,
-                           .beta = 1});
-  float* d_bias = parameters.gradient(weights.output_bias_number);
-  if (d_bias == nullptr) return;
-  const ops::Workspace::Scope scope(machine.scratch);
-  const ops::cuda::Extent extent{rows.count(), padded};
-  HEDDLE_CUDA_CHECK(ops::cuda::launch_column_sums(
-      {.extent = extent,
-       .x = {const_cast<BFloat16*>(d_logits), padded},
-       .factor = 1,
-       .sums = d_bias,
-       .scratch = machine.scratch.take<float>(ops::cuda::column_sums_scratch(extent))},
-      machine.stream()));
+  const int64_t width = hidden.width();
+  const auto look_up = [&](const int32_t* places, const BFloat16* from, ops::cuda::RowsView to,
+                           int64_t rows) {
+    HEDDLE_CUDA_CHECK(ops::cuda::launch_embed({.extent = {rows, width},
+                                               .tokens = places,
+                                               .table = from,
+                                               .scale = 1,
+                                               .positions = nullptr,
+                                               .of_row = nullptr,
+                                               .dropout = {},
+                                               .y = to},
+                                              machine.stream()));
+  };
+  const int64_t count = batch.label_count();
+  const auto take = [&] {  // [L, D]
+    return Rows(machine.scratch.take<BFloat16>(count * width), count, width, nullptr);
+  };
+  const Rows labelled = take();
+  look_up(batch.label_places(), hidden.row(0), labelled.view(), count);
+  if (d_hidden.data == nullptr) return loss.project(taught, labelled, d_hidden, sums);
+  const Rows d_labelled = take();
+  loss.project(taught, labelled, d_labelled.view(), sums);
+  look_up(batch.places_of_rows(), d_labelled.row(0), d_hidden, hidden.count());
 }
 
 std::shared_ptr<LaidOutBatch> TrainingTransformer::lay_out(const TrainingBatch& batch) const {
   check_batch(batch, {}, config());
   if (!has_labels(batch)) return {};
-  HEDDLE_CHECK(!batch.pair.sources.empty(),
+  const bool only_texts = config().is_language_model();
+  HEDDLE_CHECK(only_texts || !batch.pair.sources.empty(),
                "training: sentences without a single source token; expected some");
   check_ids("source token", batch.pair.sources, config().source_vocabulary);
   check_ids("target token", batch.pair.targets, config().target_vocabulary);
   check_ids("label", batch.labels, config().target_vocabulary);
   check_ids("teacher's choice", batch.teacher.ids, config().target_vocabulary);
-  const bool learned = state_->weights.encoder_ends.positions_number >= 0;
-  auto* made = new LaidOutBatch(batch, learned, state_->pool->take());
+  const BatchNeeds needs{.learned_positions = state_->weights.encoder_ends.positions_number >= 0,
+                         .only_texts = only_texts,
+                         .window = config().window};
+  auto* made = new LaidOutBatch(batch, needs, state_->pool->take());
   return {made, [pool = state_->pool](LaidOutBatch* done) {
             pool->give(done->release());
             delete done;
@@ -207,32 +149,22 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
       .activation_dropout = settings.activation_dropout,
       .recompute = settings.recompute};
   Pass pass({weights, parameters, tables, &placed, machine}, of_pass, tape ? &*tape : nullptr);
-  const auto rows_of = [](const BatchSide& side, DeviceBatch::Masked& masked) {
-    return PackedRows{.tokens = side.tokens,
-                      .positions = side.positions,
-                      .visible = {.mask = masked.mask, .device_mask = &masked.on_device}};
-  };
-  const PackedRows sources = rows_of(placed.source(), placed.documents());
-  const DecoderRows targets{
-      .rows = rows_of(placed.target(), placed.causal()),
-      .offsets = placed.target().offsets,
-      .cross = {.mask = placed.cross().mask, .device_mask = &placed.cross().on_device}};
-  const int64_t width = files.config.width;
-  Rows encoded = pass.rows(std::ssize(batch.pair.sources), width);
-  Rows hidden = pass.rows(std::ssize(batch.pair.targets), width);
-  PackedMemory<Pass> memory(encoded);
-  pass.set_first_row(settings.first_row);
-  run_encoder(pass, sources, encoded);
-  pass.set_first_row(settings.first_row);
-  run_decoder(pass, targets, memory, hidden);
+  DeviceForward forward(placed, files.config);
+  const Rows hidden = forward.run(pass, settings.first_row);
 
-  const Target target{placed, settings, static_cast<int32_t>(batch.teacher.count)};
+  const Taught taught{.labels = placed.labels(),
+                      .weights = placed.weights(),
+                      .teacher_ids = placed.teacher_ids(),
+                      .teacher_log_probabilities = placed.teacher_log_probabilities(),
+                      .teachers = static_cast<int32_t>(batch.teacher.count),
+                      .settings = settings};
   if (tape) {
-    tape->contribute(
-        hidden, [&](ops::cuda::RowsView d_hidden) { project(target, hidden, d_hidden, sums); });
+    tape->contribute(hidden, [&](ops::cuda::RowsView d_hidden) {
+      look_at(placed, taught, hidden, d_hidden, sums);
+    });
     tape->run_back_to(0);
   } else {
-    project(target, hidden, {nullptr, 0}, sums);
+    look_at(placed, taught, hidden, {nullptr, 0}, sums);
   }
   heddle::cuda::copy(on_gpu, totals, machine.stream());
   machine.context().synchronize();

@@ -1,4 +1,4 @@
-// A translation Transformer that is trained on a GPU: bf16 activations and products, f32 masters
+// A Transformer that is trained on a GPU: bf16 activations and products, f32 masters
 // and gradients, all of it in the GPU's memory. The same layers and loss as ../training.h.
 #pragma once
 
