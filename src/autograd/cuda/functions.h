@@ -48,6 +48,23 @@ struct Linear {
 void linear(const Run& run, const Rows& x, const Linear& weights, ops::Activation activation,
             const Rows* residual, Rows& y);
 
+/// What an adapter adds to a projection, C matrices of which each changes some of its columns:
+/// scale · B · (A x), the matrices A above each other as one.
+struct LowRankProducts {
+  struct Up {
+    int64_t begin, end;      ///< columns of y
+    const BFloat16* weight;  ///< B [end − begin, r]
+    float* d_weight;         ///< f32, added to
+  };
+  Linear down;  ///< [C · r, K]
+  std::span<const Up> ups;
+  int64_t rank;  ///< r
+  float scale;
+};
+
+/// y += what an adapter makes of x, in place.
+void add_low_rank(const Run& run, const Rows& x, const LowRankProducts& low, const Rows& y);
+
 struct Norm {
   const float *weight, *bias;  ///< [D]; bias may be null
   float *d_weight, *d_bias;

@@ -33,7 +33,7 @@ InferenceTransformer::InferenceTransformer(ModelFiles files, int device,
                                            std::vector<float> output_bias)
     : context_(device),
       weights_(files, ops::Precision::f32),
-      parameters_(weights_, f32_values(files), context_, DeviceParameters::Use::inference),
+      parameters_(weights_, files, context_, DeviceParameters::Use::frozen),
       output_bias_(std::move(output_bias)) {
   output_bias_ = output_bias_of(weights_);
   context_.synchronize();

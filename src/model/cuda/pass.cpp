@@ -98,7 +98,34 @@ ops::cuda::DropoutKey Pass::next_dropout(double probability) {
 }
 
 void Pass::linear(const Rows& x, const Projection& projection, const After& after, Rows& y) {
-  ag::linear(run_, x, parts_.parameters.linear(projection), after.activation, after.residual, y);
+  const Projection::Part& part = projection.parts.front();
+  const Rows input = x;
+  ag::linear(run_, input, parts_.parameters.linear(projection), after.activation, after.residual,
+             y);
+  if (!part.low_rank) return;
+  HEDDLE_CHECK(after.activation == ops::Activation::none,
+               "model: an adapter before an activation; expected a gated feed-forward");
+  add_low_rank(input, part, y);
+}
+
+void Pass::add_low_rank(const Rows& x, const Projection::Part& part, const Rows& y) {
+  const Scope scope(*this);
+  Rows input = x;  // the adapter's, with dropout of its own
+  if (const double probability = part.low_rank->dropout; trains_ && probability > 0) {
+    const ops::cuda::DropoutKey key = next_dropout(probability);
+    if (run_.tape == nullptr) {
+      input = rows(x.count(), x.width());
+      HEDDLE_CUDA_CHECK(ops::cuda::launch_add({.extent = x.extent(),
+                                               .first = {nullptr, 0},
+                                               .second = x.view(),
+                                               .y = input.view(),
+                                               .dropout = key},
+                                              parts_.machine.stream()));
+    } else {
+      ag::drop(run_, key, input);
+    }
+  }
+  ag::add_low_rank(run_, input, parts_.adapter->products(part), y);
 }
 
 void Pass::norm(Rows& x, const Rows* residual, const NormWeights& norm, const ops::Next&, Rows& y,

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "heddle/autograd/cuda/functions.h"
+#include "heddle/model/cuda/adapter_parameters.h"
 #include "heddle/model/cuda/batch.h"
 #include "heddle/model/cuda/parameters.h"
 #include "heddle/model/layers.h"
@@ -64,6 +65,7 @@ class Pass {
     const PositionTables& tables;
     const DeviceBatch* batch;
     autograd::cuda::Machine& machine;
+    const AdapterParameters* adapter = nullptr;
   };
 
   /// Without a tape nothing is dropped.
@@ -141,6 +143,7 @@ class Pass {
   }
 
  private:
+  void add_low_rank(const Rows& x, const Projection::Part& part, const Rows& y);
   void attend_over_ranges(const Rows& q, const KeysOf<Rows>& keys, const Visible& visible,
                           const AttentionShape& shape, Rows& out, const AlignmentRows* alignments);
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "heddle/base/error.h"
+#include "heddle/model/cuda/adapter_parameters.h"
 #include "heddle/model/cuda/batch.h"
 #include "heddle/model/cuda/forward.h"
 #include "heddle/model/cuda/model_files.h"
@@ -43,19 +44,48 @@ bool has_labels(const TrainingBatch& batch) {
   return std::ranges::any_of(batch.labels, [](int32_t label) { return label >= 0; });
 }
 
+/// With the adapter attached, whose numbers are all that is packed on the host.
+Weights weights_of(const ModelFiles& files, const std::optional<Adapter>& adapter) {
+  Weights weights(files, ops::Precision::f32, Weights::Matrices::shapes);
+  if (!adapter || adapter->settings.targets.empty()) return weights;
+  std::vector<Tensor> values(parameters_of(files.config).size());
+  for (const ParameterShape& each : lora_parameters(files.config, adapter->settings)) {
+    values.push_back(adapter->parameters.require(each.name, each.shape).values);
+  }
+  attach(weights, adapter->settings, values);
+  return weights;
+}
+
 }  // namespace
 
 struct TrainingTransformer::State {
-  State(ModelFiles given, int device)
-      : files(single_precision(std::move(given))),
-        weights(files, ops::Precision::f32),
-        shapes(parameters_of(files.config)),
-        machine(device),
-        parameters(weights, f32_values(files), machine.context()),
-        tables(weights, parameters, machine.context()),
-        totals(Tensor::empty({static_cast<int64_t>(sizeof(LossTotals))}, DType::i8,
-                             heddle::cuda::pinned_allocator())) {
+  State(ModelFiles given, std::optional<Adapter> trained_alone, int device)
+      : files(std::move(given)),
+        adapter(std::move(trained_alone)),
+        weights(weights_of(files, adapter)),
+        machine(device) {
+    if (adapter) adapter_parameters.emplace(weights, *adapter, machine.context());
+    parameters.emplace(weights, files, machine.context(),
+                       adapter ? DeviceParameters::Use::frozen : DeviceParameters::Use::training,
+                       adapter ? &adapter_parameters->trained() : nullptr);
+    tables.emplace(weights, *parameters, machine.context());
     files.parameters = {};  // they are on the GPU now
+  }
+
+  TrainedParameters& trained() {
+    return adapter ? adapter_parameters->trained() : *parameters->trained();
+  }
+
+  /// The values of what is trained, on the host.
+  Parameters downloaded() {
+    std::vector<Tensor> values;
+    Parameters made;
+    for (const ParameterShape& each : trained().shapes()) {
+      values.push_back(Tensor::empty(each.shape, DType::f32));
+      made.add(each.name, {values.back()});
+    }
+    trained().download(trained().values(), values);
+    return made;
   }
 
   LossSums run(const TrainingBatch& batch, LaidOutBatch* laid_out, const LossSettings& settings,
@@ -66,19 +96,21 @@ struct TrainingTransformer::State {
                ops::cuda::RowsView d_hidden, LossTotals* sums);
 
   ModelFiles files;
+  std::optional<Adapter> adapter;  // its settings; the values are on the GPU
   Weights weights;
-  std::vector<ParameterShape> shapes;
   autograd::cuda::Machine machine;
-  DeviceParameters parameters;
-  PositionTables tables;
+  std::optional<AdapterParameters> adapter_parameters;
+  std::optional<DeviceParameters> parameters;
+  std::optional<PositionTables> tables;
   std::shared_ptr<StagingPool> pool = std::make_shared<StagingPool>();
-  Tensor totals;
+  Tensor totals = Tensor::empty({static_cast<int64_t>(sizeof(LossTotals))}, DType::i8,
+                                heddle::cuda::pinned_allocator());
 };
 
 void TrainingTransformer::State::look_at(const DeviceBatch& batch, const Taught& taught,
                                          const Rows& hidden, ops::cuda::RowsView d_hidden,
                                          LossTotals* sums) {
-  OutputLoss loss(weights, parameters, machine);
+  OutputLoss loss(weights, *parameters, machine);
   if (!files.config.is_language_model()) return loss.project(taught, hidden, d_hidden, sums);
   // Most rows of a conversation have no label and need no logits. Rows are looked up, there and
   // back, as if they were words.
@@ -140,7 +172,7 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
   heddle::cuda::zero(on_gpu, machine.stream());
   DeviceBatch placed(*laid_out, machine);
   if (!settings.skip_tiles) placed.skip_nothing();
-  tables.extend(std::max(placed.source().longest, placed.target().longest));
+  tables->extend(std::max(placed.source().longest, placed.target().longest));
 
   std::optional<autograd::cuda::Tape> tape;
   if (trains) tape.emplace(machine);
@@ -148,7 +180,9 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
       .dropout = {.probability = settings.dropout, .seed = settings.seed, .step = settings.step},
       .activation_dropout = settings.activation_dropout,
       .recompute = settings.recompute};
-  Pass pass({weights, parameters, tables, &placed, machine}, of_pass, tape ? &*tape : nullptr);
+  Pass pass({weights, *parameters, *tables, &placed, machine,
+             adapter_parameters ? &*adapter_parameters : nullptr},
+            of_pass, tape ? &*tape : nullptr);
   DeviceForward forward(placed, files.config);
   const Rows hidden = forward.run(pass, settings.first_row);
 
@@ -172,36 +206,70 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
   return {found.loss, found.nll, found.weight, found.tokens, found.correct};
 }
 
-TrainingTransformer::TrainingTransformer(ModelFiles files, int device) {
+namespace {
+
+void check_trains(const TransformerConfig& config, int device) {
   HEDDLE_CHECK(device == 0, "training on a GPU: found GPU ", device,
                "; expected 0. Hint: CUDA_VISIBLE_DEVICES says which that is");
-  check_fits(files.config, "training", "device: cpu");
-  state_ = std::make_unique<State>(std::move(files), device);
+  check_fits(config, "training", "device: cpu");
+}
+
+}  // namespace
+
+TrainingTransformer::TrainingTransformer(ModelFiles files, int device) {
+  check_trains(files.config, device);
+  state_ = std::make_unique<State>(std::move(files), std::nullopt, device);
+}
+TrainingTransformer::TrainingTransformer(ModelFiles files, Adapter adapter, int device) {
+  check_trains(files.config, device);
+  check_adapter(files.config, adapter);
+  AdapterParameters::check(adapter.settings);
+  state_ = std::make_unique<State>(std::move(files), std::move(adapter), device);
+  state_->adapter->parameters = {};  // they are on the GPU now
 }
 TrainingTransformer::~TrainingTransformer() = default;
 TrainingTransformer::TrainingTransformer(TrainingTransformer&&) noexcept = default;
 TrainingTransformer& TrainingTransformer::operator=(TrainingTransformer&&) noexcept = default;
 
 const TransformerConfig& TrainingTransformer::config() const { return state_->files.config; }
-DeviceParameters& TrainingTransformer::parameters() { return state_->parameters; }
+TrainedParameters& TrainingTransformer::parameters() { return state_->trained(); }
 heddle::cuda::Context& TrainingTransformer::context() { return state_->machine.context(); }
-const std::vector<ParameterShape>& TrainingTransformer::shapes() const { return state_->shapes; }
+const std::vector<ParameterShape>& TrainingTransformer::shapes() const {
+  return state_->trained().shapes();
+}
 
 ModelFiles TrainingTransformer::files() const {
-  std::vector<Tensor> values;
+  HEDDLE_CHECK(!state_->adapter, "training: found an adapter; expected a model that is trained");
   ModelFiles files = state_->files;
-  files.parameters = {};
-  for (const ParameterShape& each : state_->shapes) {
-    values.push_back(Tensor::empty(each.shape, DType::f32));
-    files.parameters.add(each.name, {values.back()});
-  }
-  state_->parameters.download(state_->parameters.values(), values);
+  files.parameters = state_->downloaded();
   return files;
 }
 
+Adapter TrainingTransformer::adapter() const {
+  HEDDLE_CHECK(state_->adapter.has_value(), "training: found no adapter; expected one");
+  Adapter adapter = *state_->adapter;
+  adapter.parameters = state_->downloaded();
+  return adapter;
+}
+
 void TrainingTransformer::load(std::span<const Tensor> values) {
-  state_->parameters.upload(values, state_->parameters.values());
-  state_->parameters.refresh_copies();
+  TrainedParameters& trained = state_->trained();
+  trained.upload(values, trained.values());
+  trained.refresh_copies();
+  copies_written();
+}
+
+void TrainingTransformer::copies_written() { state_->parameters->refresh_others(); }
+
+int64_t TrainingTransformer::parameter_bytes() const {
+  const int64_t apart = state_->adapter_parameters ? state_->trained().bytes() : 0;
+  return state_->parameters->bytes() + apart;
+}
+
+int64_t TrainingTransformer::workspace_bytes() const {
+  const autograd::cuda::Machine& machine = state_->machine;
+  return static_cast<int64_t>(machine.values.bytes() + machine.gradients.bytes() +
+                              machine.scratch.bytes());
 }
 
 LossSums TrainingTransformer::forward_backward(const TrainingBatch& batch,
