@@ -213,6 +213,8 @@ void add_evaluate_command(const Command& parent) {
       "  heddle evaluate --model gemma-3-270m-it --dataset chats.jsonl\n");
   options->perplexity.data.add_to(command);
   command.option("--adapter", options->perplexity.adapter, "With --dataset: an adapter", "DIR");
+  command.option("--device", options->perplexity.device,
+                 "With --dataset: cpu, in f32; cuda, in bf16; auto: cuda if there", "KIND");
   command.run([options] {
     if (options->perplexity.data.dataset.empty()) return evaluate(*options);
     options->perplexity.model = options->model;

@@ -15,6 +15,7 @@
 #include "heddle/io/paths.h"
 #include "heddle/io/quoted.h"
 #include "heddle/model/formats/formats.h"
+#include "heddle/tensor/cuda.h"
 #include "heddle/train/language.h"
 
 namespace heddle::cli {
@@ -92,11 +93,17 @@ int workers_of(const io::Field& config) {
   return workers > 0 ? static_cast<int>(workers) : threads_of(config);
 }
 
+/// A plan for a GPU may be made where there is none.
+Device planned_device(const io::Field& config) {
+  if (config["device"].text() == "cuda") return {DeviceType::cuda, 0};
+  return device_of(config);
+}
+
 void estimate(const io::Value& values) {
   const io::Field config(values, "finetune");
   const std::string path = decode::language_model_file(config["model_name_or_path"].text());
   const model::TransformerConfig model = model::load_model(path).config;
-  const train::PlannedRun run = planned_run(config, workers_of(config));
+  const train::PlannedRun run = planned_run(config, workers_of(config), planned_device(config));
   const train::MemoryPlan plan = train::plan_memory(model, run);
   print(str(with_separators(plan.trained), " parameters are trained\n", plan.text()));
   check_memory(config, model, run);
@@ -120,7 +127,7 @@ void run_finetuning(io::Value values) {
   model::ModelFiles base = model::load_model(path);
   HEDDLE_CHECK(base.config.is_language_model(), "finetune: ", path,
                ": found an encoder–decoder; expected a language model. Hint: heddle train");
-  check_memory(config, base.config, planned_run(config, workers));
+  check_memory(config, base.config, planned_run(config, workers, device));
 
   const decode::TextFiles text = decode::load_text_files(path);
   const Examples examples = open_all(config, text, pool);
@@ -133,14 +140,16 @@ void run_finetuning(io::Value values) {
 
   auto adapter = starting_adapter(config, base);
   const auto model =
-      train::make_language_training(std::move(base), std::move(adapter), device_of(config), pool);
+      train::make_language_training(std::move(base), std::move(adapter), device, pool);
   train::TrainerSettings settings = finetune_settings(config, batches);
   settings.loss.workers = workers;
   settings.fixed = fixed_of(config, *model, examples, workers);
   settings.peak_flops = peak_flops_of(device, threads);
   io::write_file(io::join_path(output, "train_config.json"), io::to_json(values, 2) + "\n");
   say(str("model: ", with_separators(model->parameters()), " parameters are trained; ",
-          settings.max_steps, " steps, ", threads, " threads"));
+          settings.max_steps, " steps, ",
+          device.type == DeviceType::cuda ? cuda::device_name(device.index)
+                                          : str(threads, " threads")));
 
   train::TrainerHooks hooks;
   attach_run(hooks, pool, settings.max_steps);

@@ -38,7 +38,7 @@ SplitExamples split_examples(const data::TokenExamples& all, double val_size);
 /// All but what depends on the model; the number of steps follows from the batches.
 train::TrainerSettings finetune_settings(const io::Field& config, const train::RowBatches& batches);
 
-train::PlannedRun planned_run(const io::Field& config, int workers);
+train::PlannedRun planned_run(const io::Field& config, int workers, Device device);
 
 /// Throws when the plan does not fit, with the longest row that does.
 void check_memory(const io::Field& config, const model::TransformerConfig& model,

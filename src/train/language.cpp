@@ -7,14 +7,13 @@
 #include "heddle/model/flops.h"
 #include "heddle/model/formats/formats.h"
 #include "heddle/model/formats/peft.h"
+#include "heddle/train/cuda/language.h"
 #include "heddle/train/optimizer.h"
 #include "heddle/train/translation.h"
 
 namespace heddle::train {
 
 namespace {
-
-constexpr const char* kMasters = "master_weights.safetensors";
 
 class HostLanguageTraining : public LanguageTraining {
  public:
@@ -42,10 +41,10 @@ class HostLanguageTraining : public LanguageTraining {
 
   void save(const std::string& folder, io::FileOperations& files) override {
     save_result(folder, files);
-    save_values(transformer_.slots(), io::join_path(folder, kMasters), files);
+    save_values(transformer_.slots(), io::join_path(folder, kMasterWeights), files);
   }
   void load(const std::string& folder) override {
-    load_values(transformer_.slots(), io::join_path(folder, kMasters));
+    load_values(transformer_.slots(), io::join_path(folder, kMasterWeights));
   }
 
   const model::TransformerConfig& config() const override { return transformer_.config(); }
@@ -78,8 +77,9 @@ std::unique_ptr<LanguageTraining> make_language_training(model::ModelFiles files
                                                          Device device, ThreadPool& threads) {
   HEDDLE_CHECK(files.config.is_language_model(),
                "finetune: found an encoder–decoder; expected a language model. Hint: heddle train");
-  HEDDLE_CHECK(device.type == DeviceType::cpu,
-               "device: found cuda; language models are trained on the cpu as yet");
+  if (device.type == DeviceType::cuda) {
+    return cuda::language_training(std::move(files), std::move(adapter), device);
+  }
   return std::make_unique<HostLanguageTraining>(std::move(files), std::move(adapter), threads);
 }
 

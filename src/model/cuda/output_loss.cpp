@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "heddle/autograd/cuda/tape.h"
+#include "heddle/model/device_memory.h"
 #include "heddle/ops/cuda/launch.h"
 
 namespace heddle::model::cuda {
@@ -11,19 +12,10 @@ using ops::cuda::LossTotals;
 using ops::cuda::RowLoss;
 using ops::cuda::Rows;
 
-namespace {
-
-/// Rows whose logits are made at a time: enough that the sums of the table's gradient are not
-/// fetched too often, few enough for some hundred MB.
-constexpr int64_t kLogits = int64_t{128} << 20;
-
-}  // namespace
-
 void OutputLoss::project(const Taught& taught, const Rows& hidden, ops::cuda::RowsView d_hidden,
                          LossTotals* sums) {
   const ops::Workspace::Scope scope(machine_.scratch);
-  const int64_t most =
-      std::min(std::max<int64_t>(kLogits / padded_vocabulary(), 1), hidden.count());
+  const int64_t most = std::min(device_logit_rows(padded_vocabulary()), hidden.count());
   auto* logits = machine_.scratch.take<BFloat16>(most * padded_vocabulary());
   auto* losses = machine_.scratch.take<RowLoss>(hidden.count());
   for (int64_t first = 0; first < hidden.count(); first += most) {

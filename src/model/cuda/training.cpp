@@ -12,6 +12,7 @@
 #include "heddle/model/cuda/output_loss.h"
 #include "heddle/model/cuda/parameters.h"
 #include "heddle/model/cuda/pass.h"
+#include "heddle/model/device_memory.h"
 #include "heddle/model/weights.h"
 
 namespace heddle::model::cuda {
@@ -91,6 +92,9 @@ struct TrainingTransformer::State {
   LossSums run(const TrainingBatch& batch, LaidOutBatch* laid_out, const LossSettings& settings,
                bool trains);
 
+  /// Long rows are large pieces, of which few fit a block: one for all of them wastes nothing.
+  void reserve(const TrainingBatch& batch, const LossSettings& settings);
+
   /// The loss of the decoder's output, and its gradient unless d_hidden has none.
   void look_at(const DeviceBatch& batch, const Taught& taught, const Rows& hidden,
                ops::cuda::RowsView d_hidden, LossTotals* sums);
@@ -106,6 +110,19 @@ struct TrainingTransformer::State {
   Tensor totals = Tensor::empty({static_cast<int64_t>(sizeof(LossTotals))}, DType::i8,
                                 heddle::cuda::pinned_allocator());
 };
+
+void TrainingTransformer::State::reserve(const TrainingBatch& batch,
+                                         const LossSettings& settings) {
+  const DeviceActivations plan = device_activations(
+      files.config,
+      {.tokens = std::ssize(batch.labels),
+       .labels = std::ranges::count_if(batch.labels, [](int32_t label) { return label >= 0; }),
+       .lora = adapter ? &adapter->settings : nullptr,
+       .recompute = settings.recompute});
+  machine.values.reserve(static_cast<size_t>(plan.values));
+  machine.gradients.reserve(static_cast<size_t>(plan.gradients));
+  machine.scratch.reserve(static_cast<size_t>(plan.scratch));
+}
 
 void TrainingTransformer::State::look_at(const DeviceBatch& batch, const Taught& taught,
                                          const Rows& hidden, ops::cuda::RowsView d_hidden,
@@ -164,6 +181,7 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
                                          const LossSettings& settings, bool trains) {
   check_batch(batch, settings, files.config);
   if (!has_labels(batch)) return {};
+  if (trains && files.config.is_language_model()) reserve(batch, settings);
   const ops::Workspace::Scope values(machine.values), host(machine.host);
   const Wait wait(machine.stream());  // the batch's memory goes round when this returns
   auto* sums = machine.values.take<LossTotals>(1);
