@@ -159,18 +159,19 @@ train::PlannedRun planned_run(const io::Field& config, int workers, Device devic
 void check_memory(const io::Field& config, const model::TransformerConfig& model,
                   const train::PlannedRun& run) {
   const double given = config["max_memory"].number();
-  const auto most = given > 0 ? static_cast<int64_t>(given * (1 << 30)) : train::free_memory(run.device);
+  const auto most =
+      given > 0 ? static_cast<int64_t>(given * (1 << 30)) : train::free_memory(run.device);
   const int64_t planned = train::plan_memory(model, run).bytes();
   if (most == 0 || planned <= most) return;
   const bool on_gpu = run.device == DeviceType::cuda;
   const int64_t longest = train::longest_that_fits(model, run, most);
   const auto gib = [](int64_t bytes) { return bytes_text(static_cast<double>(bytes)); };
-  detail::throw_error(
-      str("memory: this run takes about ", gib(planned), on_gpu ? " of the GPU" : "", "; found ",
-          gib(most), ". ",
-          longest >= 2 ? str("The longest row that fits: ", longest, " tokens (cutoff_len)")
-                       : "No row fits",
-          run.recompute ? "" : ". Hint: gradient_checkpointing takes less"));
+  detail::throw_error(str("memory: this run takes about ", gib(planned),
+                          on_gpu ? " of the GPU" : "", "; found ", gib(most), ". ",
+                          longest >= 2
+                              ? str("The longest row that fits: ", longest, " tokens (cutoff_len)")
+                              : "No row fits",
+                          run.recompute ? "" : ". Hint: gradient_checkpointing takes less"));
 }
 
 }  // namespace heddle::cli

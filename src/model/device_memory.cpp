@@ -7,7 +7,7 @@ namespace heddle::model {
 
 namespace {
 
-constexpr int64_t kHalf = 2, kSingle = 4;  // bytes of bf16 and f32
+constexpr int64_t kHalf = 2, kSingle = 4;     // bytes of bf16 and f32
 constexpr int64_t kStatistics = 2 * kSingle;  // of a norm's row
 constexpr int64_t kBatchRow = 96;  // tokens, positions, groups, labels and masks of a row, about
 constexpr int64_t kLogits = int64_t{128} << 20;
@@ -66,9 +66,7 @@ int64_t scratch_bytes(const TransformerConfig& config, const Widths& of, const D
 
 }  // namespace
 
-int64_t device_logit_rows(int64_t vocabulary) {
-  return std::max<int64_t>(kLogits / vocabulary, 1);
-}
+int64_t device_logit_rows(int64_t vocabulary) { return std::max<int64_t>(kLogits / vocabulary, 1); }
 
 DeviceActivations device_activations(const TransformerConfig& config, const DevicePass& pass) {
   const Widths of(config, pass.lora);

@@ -113,8 +113,7 @@ MemoryPlan plan_gpu(const model::TransformerConfig& config, const PlannedRun& ru
                                          .recompute = run.recompute});
   MemoryPlan plan{.parts = {}, .trained = trained};
   if (run.lora) {
-    plan.parts.push_back(
-        {"base, bf16 and frozen", base * kHalf + vector_numbers(all) * kFloat});
+    plan.parts.push_back({"base, bf16 and frozen", base * kHalf + vector_numbers(all) * kFloat});
   }
   plan.parts.push_back({"what is trained: f32, bf16", trained * (kFloat + kHalf)});
   plan.parts.push_back({"gradients, f32", trained * kFloat});
@@ -166,7 +165,8 @@ int64_t longest_that_fits(const model::TransformerConfig& config, PlannedRun run
 
 int64_t free_memory(DeviceType device) {
   if (device == DeviceType::cuda) {
-    return heddle::cuda::device_count() > 0 ? static_cast<int64_t>(heddle::cuda::free_memory(0)) : 0;
+    return heddle::cuda::device_count() > 0 ? static_cast<int64_t>(heddle::cuda::free_memory(0))
+                                            : 0;
   }
   std::ifstream file("/proc/meminfo");
   std::string name;

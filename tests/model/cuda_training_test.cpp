@@ -6,8 +6,7 @@
 #include <limits>
 
 #include "heddle/base/random.h"
-#include "heddle/model/cuda/parameters.h"
-#include "heddle/model/cuda/training.h"
+#include "tests/model/cuda_gradients.h"
 #include "tests/model/training_cases.h"
 
 namespace heddle::model {
@@ -25,50 +24,9 @@ TransformerConfig widened(TransformerConfig config) {
   return config;
 }
 
-double norm_of(const std::vector<float>& numbers) {
-  double sum = 0;
-  for (const float number : numbers) sum += std::pow(static_cast<double>(number), 2);
-  return std::sqrt(sum);
-}
-
-std::vector<float> numbers_of(const Tensor& tensor) {
-  const auto* from = tensor.data<float>();
-  return {from, from + tensor.elements()};
-}
-
-std::vector<Tensor> gradients_of(cuda::TrainingTransformer& model) {
-  std::vector<Tensor> gradients;
-  for (const ParameterShape& each : model.shapes()) {
-    gradients.push_back(Tensor::empty(each.shape, DType::f32));
-  }
-  model.parameters().download(model.parameters().gradients(), gradients);
-  return gradients;
-}
-
 LossSums run_on_gpu(cuda::TrainingTransformer& model, const Supervised& batch,
                     const LossSettings& settings) {
-  model.parameters().zero_gradients();
-  return model.forward_backward(batch.view(), settings);
-}
-
-/// Fails unless all gradients are those of the host to within `share` of their size (and a
-/// hundredth of the largest one's).
-void expect_same_gradients(cuda::TrainingTransformer& gpu, const TrainingTransformer& host,
-                           double share) {
-  const std::vector<Tensor> found = gradients_of(gpu);
-  double largest = 0;
-  for (const auto& slot : host.slots()) {
-    largest = std::max(largest, norm_of(numbers_of(slot.gradient)));
-  }
-  for (size_t i = 0; i < found.size(); ++i) {
-    const auto& slot = host.slots()[i];
-    std::vector<float> difference = numbers_of(found[i]);
-    const std::vector<float> expected = numbers_of(slot.gradient);
-    for (size_t j = 0; j < difference.size(); ++j) difference[j] -= expected[j];
-    EXPECT_LE(norm_of(difference), share * (norm_of(expected) + 0.02 * largest))
-        << slot.name << ": the gradient has norm " << norm_of(expected) << " of at most "
-        << largest;
-  }
+  return run_on_gpu(model, batch.view(), settings);
 }
 
 /// Ten steps of gradient descent, of the host's model and of one on the GPU that starts each with
@@ -182,15 +140,7 @@ TEST(TrainingGpu, EveryRunHasTheSameBits) {
   const Supervised batch = random_pairs(300, 70, 1003);
   cuda::TrainingTransformer gpu(model::random_model(config, 3), 0);
   LossSettings settings{.label_smoothing = 0.1, .dropout = 0.1, .seed = 7, .step = 3};
-  const auto bits = [&] {
-    const LossSums sums = run_on_gpu(gpu, batch, settings);
-    std::vector<float> all{static_cast<float>(sums.loss)};
-    for (const Tensor& each : gradients_of(gpu)) {
-      const std::vector<float> numbers = numbers_of(each);
-      all.insert(all.end(), numbers.begin(), numbers.end());
-    }
-    return all;
-  };
+  const auto bits = [&] { return bits_of_run(gpu, batch.view(), settings); };
   const std::vector<float> first = bits();
   for (int i = 0; i < 5; ++i) EXPECT_TRUE(bits() == first) << "run " << i;
   settings.recompute = true;
@@ -228,7 +178,7 @@ TEST(TrainingGpu, NothingToLearnIsZeroAndNanIsNotHidden) {
   const LossSums nothing = run_on_gpu(gpu, batch, {});
   EXPECT_EQ(nothing.loss, 0);
   EXPECT_EQ(nothing.tokens, 0);
-  for (const Tensor& each : gradients_of(gpu)) EXPECT_EQ(norm_of(numbers_of(each)), 0);
+  for (const Tensor& each : gradients_of(gpu)) EXPECT_EQ(length_of(numbers_of(each)), 0);
 
   batch.labels = labels;
   ModelFiles files = gpu.files();

@@ -111,8 +111,7 @@ struct TrainingTransformer::State {
                                 heddle::cuda::pinned_allocator());
 };
 
-void TrainingTransformer::State::reserve(const TrainingBatch& batch,
-                                         const LossSettings& settings) {
+void TrainingTransformer::State::reserve(const TrainingBatch& batch, const LossSettings& settings) {
   const DeviceActivations plan = device_activations(
       files.config,
       {.tokens = std::ssize(batch.labels),
