@@ -1,5 +1,6 @@
 // `heddle finetune`, `merge` and the perplexity of `evaluate`, as a user runs them.
 #include "heddle/io/json.h"
+#include "heddle/tensor/cuda.h"
 #include "tests/cli/model_command.h"
 #include "tests/decode/small_language_model.h"
 
@@ -25,11 +26,12 @@ class FinetuneCli : public ModelCommand {
       lines += "\n";
     }
     write("chats.jsonl", lines);
-    write("run.yaml", str("model_name_or_path: ", path("lm"), "\ndataset: ", path("chats.jsonl"),
-                          "\nfinetuning_type: lora\nr: 4\nlora_target: all\ncutoff_len: 32\n"
-                          "packing_length: 64\nlearning_rate: 3e-2\nmax_steps: 20\n"
-                          "logging_steps: 5\neval_steps: 10\nsave_steps: 8\nval_size: 4\n"
-                          "lr_scheduler_type: constant\nworkers: 2\nreport_to: none\n"));
+    write("run.yaml",
+          str("model_name_or_path: ", path("lm"), "\ndataset: ", path("chats.jsonl"),
+              "\nfinetuning_type: lora\nr: 4\nlora_target: all\ncutoff_len: 32\n"
+              "packing_length: 64\nlearning_rate: 3e-2\nmax_steps: 20\n"
+              "logging_steps: 5\neval_steps: 10\nsave_steps: 8\nval_size: 4\n"
+              "lr_scheduler_type: constant\nworkers: 2\nreport_to: none\ndevice: cpu\n"));
   }
 
   std::string task(const std::string& output) const {
@@ -93,6 +95,18 @@ TEST_F(FinetuneCli, EstimatesMemory) {
   expect_refused(task("run") + "--estimate " + small, {"memory", "longest row that fits", "found"});
   expect_refused(task("run") + small, {"memory", "cutoff_len", "gradient_checkpointing"});
   expect_refused(task("run") + "--max_memory 0.0001", {"No row fits"});
+}
+
+TEST_F(FinetuneCli, EstimatesAGpusMemoryWithoutOne) {
+  const std::string on_gpu = task("run") + "--device cuda ";
+  const Outcome plan = run(on_gpu + "--estimate --max_memory 100");
+  EXPECT_EQ(plan.code, 0);
+  for (const char* part : {"base, bf16 and frozen", "gradients", "moments",
+                           "activations, 64 tokens", "CUDA", "together"}) {
+    EXPECT_NE(plan.output.find(part), std::string::npos) << part << "\n" << plan.output;
+  }
+  expect_refused(on_gpu + "--estimate --max_memory 0.5", {"memory", "of the GPU", "0.50 GiB"});
+  if (heddle::cuda::device_count() == 0) expect_refused(on_gpu, {"device", "cuda", "expected cpu"});
 }
 
 TEST_F(FinetuneCli, Refuses) {
