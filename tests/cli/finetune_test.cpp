@@ -105,7 +105,7 @@ TEST_F(FinetuneCli, EstimatesAGpusMemoryWithoutOne) {
                            "activations, 64 tokens", "CUDA", "together"}) {
     EXPECT_NE(plan.output.find(part), std::string::npos) << part << "\n" << plan.output;
   }
-  expect_refused(on_gpu + "--estimate --max_memory 0.5", {"memory", "of the GPU", "0.50 GiB"});
+  expect_refused(on_gpu + "--estimate --max_memory 0.5", {"memory", "of the GPU", "512 MiB"});
   if (heddle::cuda::device_count() == 0) expect_refused(on_gpu, {"device", "cuda", "expected cpu"});
 }
 
