@@ -61,7 +61,7 @@ Examples open_all(const io::Field& config, const decode::TextFiles& text, Thread
 }
 
 io::Value fixed_of(const io::Field& config, const train::LanguageTraining& model,
-                   const Examples& examples, int workers) {
+                   const Examples& examples, Device device, int workers) {
   io::Value fixed;
   fixed.set("model", model::to_json(model.config()));
   fixed.set("finetuning_type", config["finetuning_type"].text());
@@ -73,7 +73,11 @@ io::Value fixed_of(const io::Field& config, const train::LanguageTraining& model
   }
   fixed.set("examples", str(examples.key));
   fixed.set("training_examples", static_cast<int64_t>(examples.split.training.size()));
-  fixed.set("workers", workers);
+  if (device.type == DeviceType::cpu) {
+    fixed.set("workers", workers);
+  } else {
+    fixed.set("device", "cuda");
+  }
   return fixed;
 }
 
@@ -143,7 +147,7 @@ void run_finetuning(io::Value values) {
       train::make_language_training(std::move(base), std::move(adapter), device, pool);
   train::TrainerSettings settings = finetune_settings(config, batches);
   settings.loss.workers = workers;
-  settings.fixed = fixed_of(config, *model, examples, workers);
+  settings.fixed = fixed_of(config, *model, examples, device, workers);
   settings.peak_flops = peak_flops_of(device, threads);
   io::write_file(io::join_path(output, "train_config.json"), io::to_json(values, 2) + "\n");
   say(str("model: ", with_separators(model->parameters()), " parameters are trained; ",

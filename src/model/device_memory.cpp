@@ -28,12 +28,17 @@ struct Widths {
     const auto modules = std::ssize(adapted_modules(config, *lora));
     low_rank = (modules + config.decoder.layers - 1) / config.decoder.layers * lora->rank;
     drops = lora->dropout > 0;
+    decomposes = lora->use_dora;
   }
 
   int64_t model, heads, queries, projected, inner, wide;
   bool norms_after, norms_heads;
   int64_t low_rank = 0;  // of all changes of a layer together
   bool drops = false;    // what they read
+  bool decomposes = false;
+
+  /// Of all projections together.
+  int64_t results() const { return projected + wide + 2 * model; }
 };
 
 /// Bytes of a token that one recorded layer keeps.
@@ -43,6 +48,7 @@ int64_t layer_bytes(const Widths& of) {
   elements += of.projected * (of.norms_heads ? 2 : 1) + of.queries;
   elements += of.wide + (of.wide > of.inner ? of.inner : 0) + of.low_rank;
   if (of.drops) elements += 2 * of.model + of.queries + of.inner;
+  if (of.decomposes) elements += 2 * of.results();
   return elements * kHalf + of.heads * kSingle + (of.norms_after ? 4 : 2) * kStatistics;
 }
 
@@ -51,6 +57,7 @@ int64_t gradient_bytes(const Widths& of) {
   int64_t elements = (of.norms_after ? 4 : 3) * of.model + of.queries + of.projected;
   elements += of.wide + (of.wide > of.inner ? of.inner : 0) + of.low_rank;
   if (of.drops) elements += of.model + of.queries + of.inner;
+  if (of.decomposes) elements += of.results();
   return elements * kHalf;
 }
 
@@ -61,7 +68,10 @@ int64_t scratch_bytes(const TransformerConfig& config, const Widths& of, const D
   // The sums of dQ, and what belongs to rows and heads.
   const int64_t attention = pass.tokens * (of.queries + 2 * of.heads) * kSingle;
   const int64_t table = pass.lora == nullptr ? pass.tokens * of.model * kSingle : 0;
-  return std::max({loss, attention, table});
+  // The slopes of DoRA's magnitudes, and the change of some rows.
+  const int64_t slopes = of.decomposes ? pass.tokens * std::max(of.projected, of.wide) * kHalf : 0;
+  const int64_t change = of.decomposes ? int64_t{32} << 20 : 0;
+  return std::max({loss, attention, table, slopes, change});
 }
 
 }  // namespace

@@ -60,10 +60,12 @@ Adapter random_adapter(const ModelFiles& base, const LoraSettings& settings) {
   Adapter adapter = new_adapter(base, settings, 3);
   Random random(8);
   for (const ParameterShape& each : lora_parameters(base.config, settings)) {
-    if (!each.name.ends_with("lora_B.weight")) continue;
+    const bool is_magnitude = each.name.ends_with("lora_magnitude_vector");
+    if (!is_magnitude && !each.name.ends_with("lora_B.weight")) continue;
     float* values = adapter.parameters.find(each.name)->values.data<float>();
     for (int64_t i = 0; i < each.shape.elements(); ++i) {
-      values[i] = static_cast<float>(0.05 * random.normal());
+      const double drawn = random.normal();
+      values[i] = static_cast<float>(is_magnitude ? values[i] * (1.2 + 0.1 * drawn) : 0.05 * drawn);
     }
   }
   return adapter;
@@ -122,6 +124,9 @@ TEST_F(LanguageTrainingGpu, AdaptersAreTheHosts) {
       {"gemma3", {.rank = 24, .alpha = 16, .saved = {"embed_tokens", "input_layernorm"}}},
       {"llama", {.rank = 8, .alpha = 16, .targets = {"q_proj"}, .saved = {"lm_head", "v_proj"}}},
       {"qwen2", {.rank = 8, .alpha = 16, .targets = {"o_proj"}, .saved = {"k_proj"}}},
+      {"llama", {.rank = 8, .alpha = 16, .use_dora = true}},
+      {"gemma3", {.rank = 8, .alpha = 16, .dropout = 0.1, .use_dora = true, .saved = {"norm"}}},
+      {"qwen2", {.rank = 16, .alpha = 16, .use_dora = true, .targets = {"v_proj", "up_proj"}}},
   };
   for (const Case& each : cases) {
     SCOPED_TRACE(str(each.name, ", rank ", each.settings.rank));
@@ -138,8 +143,11 @@ TEST_F(LanguageTrainingGpu, AdaptersAreTheHosts) {
 }
 
 TEST_F(LanguageTrainingGpu, TrainedModulesAreReadWhereTheyAreWritten) {
-  const LoraSettings settings{
-      .rank = 8, .alpha = 16, .targets = {"o_proj"}, .saved = {"embed_tokens", "k_proj", "norm"}};
+  const LoraSettings settings{.rank = 8,
+                              .alpha = 16,
+                              .use_dora = true,
+                              .targets = {"o_proj"},
+                              .saved = {"embed_tokens", "k_proj", "norm"}};
   const ModelFiles base = random_model(widened_language("qwen2"));
   const Adapter adapter = random_adapter(base, settings);
   cuda::TrainingTransformer gpu(base, adapter, 0);
@@ -167,8 +175,10 @@ TEST_F(LanguageTrainingGpu, EveryRunHasTheSameBits) {
     cuda::TrainingTransformer whole(base, 0);
     cuda::TrainingTransformer adapted(
         base, random_adapter(base, {.rank = 8, .alpha = 16, .dropout = 0.1}), 0);
-    for (cuda::TrainingTransformer* gpu : {&whole, &adapted}) {
-      SCOPED_TRACE(gpu == &whole ? "all weights" : "adapter");
+    cuda::TrainingTransformer decomposed(
+        base, random_adapter(base, {.rank = 8, .alpha = 16, .dropout = 0.1, .use_dora = true}), 0);
+    for (cuda::TrainingTransformer* gpu : {&whole, &adapted, &decomposed}) {
+      SCOPED_TRACE(gpu == &whole ? "all weights" : gpu == &adapted ? "adapter" : "DoRA");
       LossSettings settings{.seed = 7, .step = 3};
       const auto bits = [&] { return bits_of_run(*gpu, texts.view(), settings); };
       const std::vector<float> first = bits();
@@ -209,12 +219,14 @@ TEST_F(LanguageTrainingGpu, PackedIsOneByOne) {
 TEST_F(LanguageTrainingGpu, MemoryIsWhatWasPlanned) {
   for (const char* name : {"llama", "gemma3", "qwen3"}) {
     for (const bool recompute : {false, true}) {
-      for (const double dropout : {0.0, 0.1}) {
-        SCOPED_TRACE(str(name, recompute ? ", recomputed" : "", dropout > 0 ? ", dropout" : ""));
+      for (const int kind : {0, 1, 2}) {
+        const double dropout = kind == 1 ? 0.1 : 0;
+        SCOPED_TRACE(str(name, recompute ? ", recomputed" : "", ", kind ", kind));
         TransformerConfig config = widened_language(name, 64);
         config.width = 512;
         config.decoder.ffn_width = 1536;
-        const LoraSettings settings{.rank = 8, .alpha = 16, .dropout = dropout};
+        const LoraSettings settings{
+            .rank = 8, .alpha = 16, .dropout = dropout, .use_dora = kind == 2};
         const ModelFiles base = random_model(config);
         cuda::TrainingTransformer gpu(base, random_adapter(base, settings), 0);
         const Texts texts({8000, 8384}, 1003, 100, 9);
@@ -233,14 +245,11 @@ TEST_F(LanguageTrainingGpu, MemoryIsWhatWasPlanned) {
 
 TEST_F(LanguageTrainingGpu, RefusesWhatIsNotThere) {
   const ModelFiles base = random_model(widened_language("llama"));
-  for (const LoraSettings& settings : {LoraSettings{.rank = 4, .alpha = 8},
-                                       LoraSettings{.rank = 8, .alpha = 8, .use_dora = true}}) {
-    try {
-      cuda::TrainingTransformer(base, new_adapter(base, settings, 1), 0);
-      FAIL() << "rank " << settings.rank << " was taken";
-    } catch (const Error& error) {
-      EXPECT_NE(std::string(error.what()).find("on a GPU"), std::string::npos) << error.what();
-    }
+  try {
+    cuda::TrainingTransformer(base, new_adapter(base, {.rank = 4, .alpha = 8}, 1), 0);
+    FAIL() << "rank 4 was taken";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("on a GPU"), std::string::npos) << error.what();
   }
 }
 

@@ -49,12 +49,18 @@ void linear(const Run& run, const Rows& x, const Linear& weights, ops::Activatio
             const Rows* residual, Rows& y);
 
 /// What an adapter adds to a projection, C matrices of which each changes some of its columns:
-/// scale · B · (A x), the matrices A above each other as one.
+/// scale · B · (A x), the matrices A above each other as one. With DoRA columns become
+/// gain ∘ (W x + scale · B · (A x)).
 struct LowRankProducts {
   struct Up {
     int64_t begin, end;      ///< columns of y
     const BFloat16* weight;  ///< B [end − begin, r]
     float* d_weight;         ///< f32, added to
+
+    // Of DoRA alone, [end − begin]; null without.
+    const BFloat16* base = nullptr;  ///< W [end − begin, K]
+    const float *gain = nullptr, *inverse_length = nullptr;
+    float* d_magnitude = nullptr;
   };
   Linear down;  ///< [C · r, K]
   std::span<const Up> ups;
@@ -62,7 +68,7 @@ struct LowRankProducts {
   float scale;
 };
 
-/// y += what an adapter makes of x, in place.
+/// y += what an adapter makes of x, in place; y has W x already.
 void add_low_rank(const Run& run, const Rows& x, const LowRankProducts& low, const Rows& y);
 
 struct Norm {

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "heddle/base/error.h"
-#include "heddle/model/cuda/parameters.h"
+#include "heddle/ops/cuda/decompose.h"
 
 namespace heddle::model::cuda {
 
@@ -90,56 +90,119 @@ TrainedLayout adapter_layout(const Weights& weights, const LoraSettings& setting
 }
 
 void AdapterParameters::check(const LoraSettings& settings) {
-  if (settings.targets.empty()) return;
-  HEDDLE_CHECK(settings.rank % kRankStep == 0, "lora_rank: found ", settings.rank,
-               "; expected a multiple of ", kRankStep, " on a GPU. Hint: device: cpu");
-  HEDDLE_CHECK(!settings.use_dora,
-               "use_dora: found true; expected false on a GPU. Hint: device: cpu");
+  HEDDLE_CHECK(settings.targets.empty() || settings.rank % kRankStep == 0, "lora_rank: found ",
+               settings.rank, "; expected a multiple of ", kRankStep,
+               " on a GPU. Hint: device: cpu");
 }
 
 AdapterParameters::AdapterParameters(const Weights& weights, const Adapter& adapter,
                                      heddle::cuda::Context& context)
     : trained_(adapter_layout(weights, adapter.settings), context),
       base_(std::ssize(parameters_of(weights.config))),
-      saved_(trained_.shapes().size() - lora_parameters(weights.config, adapter.settings).size()) {
+      saved_(std::ssize(trained_.shapes()) -
+             std::ssize(lora_parameters(weights.config, adapter.settings))) {
   std::vector<Tensor> values;
+  int64_t magnitudes = 0;
   for (const ParameterShape& each : trained_.shapes()) {
     values.push_back(to_f32(adapter.parameters.require(each.name, each.shape)));
+    if (each.name.ends_with("lora_magnitude_vector")) {
+      magnitudes += TrainedLayout::aligned(each.shape.elements());
+    }
   }
   trained_.upload(values, trained_.values());
   trained_.refresh_copies();
-  each_projection(weights, [this](const Projection& projection) {
+  if (magnitudes > 0) {
+    factors_ = Tensor::empty({2, magnitudes}, DType::f32,
+                             heddle::cuda::block_allocator(context.device().index));
+  }
+}
+
+void AdapterParameters::join(const Weights& weights, const DeviceParameters& base) {
+  each_projection(weights, [&](const Projection& projection) {
     if (!projection.parts.empty() && projection.parts.front().low_rank) {
-      make_products(projection.parts.front());
+      make_products(projection.parts.front(), base);
     }
   });
 }
 
 int64_t AdapterParameters::place(ParameterNumber number) const { return saved_ + number - base_; }
 
-void AdapterParameters::make_products(const Projection::Part& part) {
+autograd::cuda::LowRankProducts::Up AdapterParameters::up_of(const LowRank::Change& change,
+                                                             const DeviceParameters& base) {
+  const int64_t b = place(change.b);
+  autograd::cuda::LowRankProducts::Up up{.begin = change.first,
+                                         .end = change.first + change.rows,
+                                         .weight = trained_.copy(b),
+                                         .d_weight = trained_.gradient(b)};
+  if (change.magnitude < 0) return up;
+  float* gain = factors_.data<float>() + factors_used_;
+  factors_used_ += TrainedLayout::aligned(change.rows);
+  up.base = base.copy(change.weight);
+  up.gain = gain;
+  up.inverse_length = gain + factors_.dim(1);
+  up.d_magnitude = trained_.gradient(place(change.magnitude));
+  return up;
+}
+
+void AdapterParameters::make_products(const Projection::Part& part, const DeviceParameters& base) {
   const LowRank& low = *part.low_rank;
   const int64_t rank = low.rank, inner = std::ssize(low.changes) * rank;
-  const int64_t first = place(low.changes.front().a);
+  const int64_t first = place(low.changes.front().a), columns = part.matrix.columns();
   std::vector<autograd::cuda::LowRankProducts::Up> ups;
   for (const LowRank::Change& change : low.changes) {
-    const int64_t b = place(change.b);
-    ups.push_back({.begin = change.first,
-                   .end = change.first + change.rows,
-                   .weight = trained_.copy(b),
-                   .d_weight = trained_.gradient(b)});
+    ups.push_back(up_of(change, base));
+    if (change.magnitude < 0) continue;
+    float* gain = const_cast<float*>(ups.back().gain);
+    gains_.push_back({.weight = ups.back().base,
+                      .a = trained_.copy(place(change.a)),
+                      .b = ups.back().weight,
+                      .rows = change.rows,
+                      .columns = columns,
+                      .rank = rank,
+                      .scale = low.scale,
+                      .magnitude = trained_.value(place(change.magnitude)),
+                      .gain = gain,
+                      .inverse_length = gain + factors_.dim(1)});
   }
   downs_.push_back({{0, inner, 1, trained_.gradient(first)}});
   ups_.push_back(std::move(ups));
   products_.emplace(&part, autograd::cuda::LowRankProducts{.down = {.weight = trained_.copy(first),
                                                                     .bias = nullptr,
                                                                     .out = inner,
-                                                                    .in = part.matrix.columns(),
+                                                                    .in = columns,
                                                                     .weights = downs_.back(),
                                                                     .biases = {}},
                                                            .ups = ups_.back(),
                                                            .rank = rank,
                                                            .scale = low.scale});
+}
+
+void AdapterParameters::refresh_gains(autograd::cuda::Machine& machine) {
+  constexpr int64_t kElements = int64_t{8} << 20;  // of a change, at a time
+  for (const Gain& each : gains_) {
+    const ops::Workspace::Scope scope(machine.scratch);
+    const int64_t most = std::clamp<int64_t>(kElements / each.columns, 1, each.rows);
+    auto* change = machine.scratch.take<float>(most * each.columns);  // scale · B A
+    for (int64_t first = 0; first < each.rows; first += most) {
+      const int64_t rows = std::min(most, each.rows - first);
+      machine.gemm().multiply({.m = rows,
+                               .n = each.columns,
+                               .k = each.rank,
+                               .a = {each.b + first * each.rank, each.rank},
+                               .b = {each.a, each.columns},
+                               .c = change,
+                               .c_stride = each.columns,
+                               .single = true,
+                               .alpha = each.scale});
+      HEDDLE_CUDA_CHECK(ops::cuda::launch_gains({.extent = {rows, each.columns},
+                                                 .weight = each.weight + first * each.columns,
+                                                 .change = change,
+                                                 .magnitude = each.magnitude + first,
+                                                 .gain = each.gain + first,
+                                                 .inverse_length = each.inverse_length + first},
+                                                machine.stream()));
+    }
+  }
 }
 
 }  // namespace heddle::model::cuda

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "heddle/autograd/cuda/functions.h"
+#include "heddle/model/cuda/parameters.h"
 #include "heddle/model/cuda/trained_parameters.h"
 #include "heddle/model/weights.h"
 
@@ -18,13 +19,19 @@ TrainedLayout adapter_layout(const Weights& weights, const LoraSettings& setting
 
 class AdapterParameters {
  public:
-  /// Throws, with a hint, for what is not there on a GPU: DoRA, ranks that are no multiples of 8.
+  /// Throws, with a hint, for ranks that are no multiples of 8.
   static void check(const LoraSettings& settings);
 
   /// Takes the adapter's values over; `weights`, which has it attached, outlives this.
   AdapterParameters(const Weights& weights, const Adapter& adapter, heddle::cuda::Context& context);
   AdapterParameters(const AdapterParameters&) = delete;
   AdapterParameters& operator=(const AdapterParameters&) = delete;
+
+  /// Makes the products beside those of the base, which outlives this.
+  void join(const Weights& weights, const DeviceParameters& base);
+
+  /// After values and copies of what is trained were written: DoRA's gains.
+  void refresh_gains(autograd::cuda::Machine& machine);
 
   TrainedParameters& trained() { return trained_; }
   const TrainedParameters& trained() const { return trained_; }
@@ -35,11 +42,25 @@ class AdapterParameters {
   }
 
  private:
-  void make_products(const Projection::Part& part);
+  void make_products(const Projection::Part& part, const DeviceParameters& base);
+  autograd::cuda::LowRankProducts::Up up_of(const LowRank::Change& change,
+                                            const DeviceParameters& base);
   int64_t place(
       ParameterNumber number) const;  ///< of one of the adapter's own among what is trained
 
+  /// One of DoRA's changes, W + scale · B A.
+  struct Gain {
+    const BFloat16 *weight, *a, *b;
+    int64_t rows, columns, rank;  // N, K, r
+    float scale;
+    const float* magnitude;
+    float *gain, *inverse_length;
+  };
+
   TrainedParameters trained_;
+  Tensor factors_;  // f32 [2, gains of all changes]
+  int64_t factors_used_ = 0;
+  std::vector<Gain> gains_;
   int64_t base_ = 0, saved_ = 0;  // numbers of the base, and how many of them are trained
   std::unordered_map<const Projection::Part*, autograd::cuda::LowRankProducts> products_;
   std::vector<std::vector<autograd::cuda::ParameterRange>> downs_;

@@ -29,7 +29,7 @@ std::vector<float> output_bias_of(const Weights& weights) {
 InferenceTransformer::InferenceTransformer(const ModelFiles& files, int device)
     : InferenceTransformer(files_that_fit(files), device, {}) {}
 
-InferenceTransformer::InferenceTransformer(ModelFiles files, int device,
+InferenceTransformer::InferenceTransformer(const ModelFiles& files, int device,
                                            std::vector<float> output_bias)
     : context_(device),
       weights_(files, ops::Precision::f32),

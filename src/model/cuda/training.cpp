@@ -70,6 +70,10 @@ struct TrainingTransformer::State {
                        adapter ? DeviceParameters::Use::frozen : DeviceParameters::Use::training,
                        adapter ? &adapter_parameters->trained() : nullptr);
     tables.emplace(weights, *parameters, machine.context());
+    if (adapter) {
+      adapter_parameters->join(weights, *parameters);
+      adapter_parameters->refresh_gains(machine);
+    }
     files.parameters = {};  // they are on the GPU now
   }
 
@@ -276,7 +280,10 @@ void TrainingTransformer::load(std::span<const Tensor> values) {
   copies_written();
 }
 
-void TrainingTransformer::copies_written() { state_->parameters->refresh_others(); }
+void TrainingTransformer::copies_written() {
+  state_->parameters->refresh_others();
+  if (state_->adapter_parameters) state_->adapter_parameters->refresh_gains(state_->machine);
+}
 
 int64_t TrainingTransformer::parameter_bytes() const {
   const int64_t apart = state_->adapter_parameters ? state_->trained().bytes() : 0;
