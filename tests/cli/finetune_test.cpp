@@ -109,6 +109,40 @@ TEST_F(FinetuneCli, EstimatesAGpusMemoryWithoutOne) {
   if (heddle::cuda::device_count() == 0) expect_refused(on_gpu, {"device", "cuda", "expected cpu"});
 }
 
+class FinetuneCliGpu : public FinetuneCli {
+ protected:
+  void SetUp() override {
+    FinetuneCli::SetUp();
+    if (heddle::cuda::device_count() == 0) GTEST_SKIP() << "no GPU";
+  }
+  std::string task_on_gpu(const std::string& output) const {
+    return task(output) + "--device cuda --lora_rank 8 ";
+  }
+};
+
+TEST_F(FinetuneCliGpu, LearnsGoesOnAndIsReadByTheHost) {
+  const Outcome outcome = run(task_on_gpu("run"), "", "2>&1");
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("step 20/20"), std::string::npos) << outcome.output;
+  const double before = perplexity(path("lm"));
+  const double after = perplexity(path("lm") + " --adapter " + path("run"));
+  EXPECT_LT(after, 0.5 * before);
+  EXPECT_NEAR(perplexity(path("lm") + " --device cuda --adapter " + path("run")), after,
+              0.02 * after);
+  EXPECT_NEAR(perplexity(path("lm") + " --device cuda"), before, 0.02 * before);
+  // Two halves are the whole to the bit.
+  ASSERT_EQ(run(task_on_gpu("parts") + "--max_steps 8 2>/dev/null").code, 0);
+  ASSERT_EQ(run(task_on_gpu("parts") + "2>/dev/null").code, 0);
+  EXPECT_EQ(read("parts/adapter_model.safetensors"), read("run/adapter_model.safetensors"));
+  // All weights, with moments of 8 bits and layers computed again.
+  ASSERT_EQ(run(task_on_gpu("full") + "--finetuning_type full --learning_rate 3e-3 --optim_bits 8 "
+                                      "--gradient_checkpointing true 2>/dev/null")
+                .code,
+            0);
+  EXPECT_LT(perplexity(path("full")), 0.5 * before);
+  expect_refused(task("x") + "--device cuda --lora_rank 4", {"lora_rank", "multiple of 8"});
+}
+
 TEST_F(FinetuneCli, Refuses) {
   expect_refused("finetune", {"dataset"});
   expect_refused(task("x") + "--stage dpo", {"stage", "'dpo'", "sft"});

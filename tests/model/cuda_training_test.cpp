@@ -24,6 +24,13 @@ TransformerConfig widened(TransformerConfig config) {
   return config;
 }
 
+class TrainingGpu : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (heddle::cuda::device_count() == 0) GTEST_SKIP() << "no GPU";
+  }
+};
+
 LossSums run_on_gpu(cuda::TrainingTransformer& model, const Supervised& batch,
                     const LossSettings& settings) {
   return run_on_gpu(model, batch.view(), settings);
@@ -31,7 +38,7 @@ LossSums run_on_gpu(cuda::TrainingTransformer& model, const Supervised& batch,
 
 /// Ten steps of gradient descent, of the host's model and of one on the GPU that starts each with
 /// the host's values.
-TEST(TrainingGpu, LossesAndGradientsAreTheHostsForEveryOption) {
+TEST_F(TrainingGpu, LossesAndGradientsAreTheHostsForEveryOption) {
   for (const TrainingCase& each : training_cases()) {
     SCOPED_TRACE(each.name);
     const TransformerConfig config = widened(each.config);
@@ -92,7 +99,7 @@ Supervised random_pairs(int64_t sentences, int64_t longest, int32_t vocabulary) 
   return batch;
 }
 
-TEST(TrainingGpu, GradientsOfEveryOptionAreTheHostsWhereNoReluTurnsOver) {
+TEST_F(TrainingGpu, GradientsOfEveryOptionAreTheHostsWhereNoReluTurnsOver) {
   for (const TrainingCase& each : training_cases()) {
     for (const ActivationKind activation : {ActivationKind::gelu, ActivationKind::silu}) {
       SCOPED_TRACE(str(each.name, activation == ActivationKind::gelu ? ", gelu" : ", silu"));
@@ -112,7 +119,7 @@ TEST(TrainingGpu, GradientsOfEveryOptionAreTheHostsWhereNoReluTurnsOver) {
   }
 }
 
-TEST(TrainingGpu, DropoutIsTheHosts) {
+TEST_F(TrainingGpu, DropoutIsTheHosts) {
   for (const bool prenorm : {false, true}) {
     SCOPED_TRACE(prenorm ? "norm before" : "norm after");
     const TransformerConfig config = larger(prenorm);
@@ -135,7 +142,7 @@ TEST(TrainingGpu, DropoutIsTheHosts) {
   }
 }
 
-TEST(TrainingGpu, EveryRunHasTheSameBits) {
+TEST_F(TrainingGpu, EveryRunHasTheSameBits) {
   const TransformerConfig config = larger(false);
   const Supervised batch = random_pairs(300, 70, 1003);
   cuda::TrainingTransformer gpu(model::random_model(config, 3), 0);
@@ -150,7 +157,7 @@ TEST(TrainingGpu, EveryRunHasTheSameBits) {
   EXPECT_TRUE(bits() == first) << "without skipping tiles";
 }
 
-TEST(TrainingGpu, GradientsAreAddedAndScaled) {
+TEST_F(TrainingGpu, GradientsAreAddedAndScaled) {
   const TransformerConfig config = larger(true);
   const Supervised batch = random_pairs(20, 30, 1003);
   cuda::TrainingTransformer gpu(model::random_model(config, 3), 0);
@@ -169,7 +176,7 @@ TEST(TrainingGpu, GradientsAreAddedAndScaled) {
   EXPECT_GT(size, 1);
 }
 
-TEST(TrainingGpu, NothingToLearnIsZeroAndNanIsNotHidden) {
+TEST_F(TrainingGpu, NothingToLearnIsZeroAndNanIsNotHidden) {
   const TransformerConfig config = larger(false);
   Supervised batch = random_pairs(10, 20, 1003);
   cuda::TrainingTransformer gpu(model::random_model(config, 3), 0);
@@ -191,7 +198,7 @@ TEST(TrainingGpu, NothingToLearnIsZeroAndNanIsNotHidden) {
   EXPECT_TRUE(std::isnan(run_on_gpu(gpu, batch, {}).loss));
 }
 
-TEST(TrainingGpu, FilesHoldTheValues) {
+TEST_F(TrainingGpu, FilesHoldTheValues) {
   const ModelFiles before = model::random_model(larger(false), 9);
   cuda::TrainingTransformer gpu(before, 0);
   const ModelFiles after = gpu.files();
@@ -202,7 +209,7 @@ TEST(TrainingGpu, FilesHoldTheValues) {
   }
 }
 
-TEST(TrainingGpu, RefusesWhatTheKernelsDoNotTake) {
+TEST_F(TrainingGpu, RefusesWhatTheKernelsDoNotTake) {
   TransformerConfig config = larger(false);
   config.width = 252;
   config.encoder.heads = config.decoder.heads = 4;
