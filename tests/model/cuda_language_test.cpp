@@ -51,6 +51,8 @@ TransformerConfig widened_language(const std::string& name, int64_t head_width =
   config.width = 128;
   config.decoder.ffn_width = 192;
   config.head_width = head_width != 0 ? head_width : 32;
+  // Scores as large as they were: a softmax that is a choice would turn over by rounding.
+  if (config.query_scalar != 0) config.query_scalar = 0.75 * static_cast<double>(config.head_width);
   config.source_vocabulary = config.target_vocabulary = 1003;  // no multiple of 64
   config.max_positions = 0;
   return config;

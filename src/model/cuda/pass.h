@@ -123,7 +123,12 @@ class Pass {
 
   template <typename F>
   void block(Rows& x, const F& f) {
-    if (run_.tape == nullptr || !settings_.recompute) return f(x);
+    if (run_.tape == nullptr || !settings_.recompute) {
+      f(x);
+      // A bias then sums the rounded gradient, which is all there is when f is computed again.
+      if (x.gradient() != nullptr) x.gradient()->column_sums = nullptr;
+      return;
+    }
     const uint32_t site = site_;
     const uint64_t first_row = first_row_;
     const Rows input = x;
