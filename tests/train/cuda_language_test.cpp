@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "heddle/model/formats/peft.h"
+#include "heddle/tensor/cuda.h"
 #include "heddle/train/memory_plan.h"
 #include "tests/train/language_case.h"
 
