@@ -160,7 +160,7 @@ void run_alignment(const io::Value& values) {
     const auto seed = static_cast<uint64_t>(config["seed"].integer(0, INT64_MAX));
     run.base = model::with_score(std::move(run.base), seed);
   }
-  train::PlannedRun planned = planned_run(config, run.workers);
+  train::PlannedRun planned = planned_run(config, run.workers, run.device);
   planned.reference = reference_numbers(config, run.base.config);
   check_memory(config, run.base.config, planned);
 

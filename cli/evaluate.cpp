@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/evaluate_generated.h"
 #include "cli/evaluate_language.h"
+#include "cli/training_run.h"
 #include "heddle/base/error.h"
 #include "heddle/decode/translator.h"
 #include "heddle/io/atomic_file.h"
@@ -99,10 +100,8 @@ void save_lines(const std::string& path, const Lines& lines) {
 
 /// The translations of the sources take the place of hypotheses.
 void translate(const Options& options, Texts& texts) {
-  HEDDLE_CHECK(options.device == "cpu" || options.device == "cuda", "--device: found '",
-               options.device, "'; expected cpu or cuda");
   decode::TranslatorSettings settings =
-      decode::TranslatorSettings::of(options.device == "cpu" ? DeviceType::cpu : DeviceType::cuda);
+      decode::TranslatorSettings::of(device_of(options.device).type);
   settings.threads = static_cast<int>(options.threads);
   settings.shortlist = options.shortlist;
   settings.source_language = options.language;
@@ -222,7 +221,8 @@ void add_evaluate_command(const Command& parent) {
   command.option("--save", options->save, "Write the translations there", "FILE");
   command.option("--beam", options->beam, "Hypotheses kept; 1: greedy");
   command.option("--threads", options->threads, "Workers; 0: one a processor");
-  command.option("--device", options->device, "Of a translation model: cpu or cuda", "KIND");
+  command.option("--device", options->device,
+                 "cpu, cuda or auto; --generate answers on the CPU", "KIND");
   command.option("--source-language", options->language, "Where sentences end: en, de, …", "NAME");
   command.flag("--shortlist", options->shortlist, "Use the model's lexical shortlist");
   command.footer(
@@ -244,6 +244,7 @@ void add_evaluate_command(const Command& parent) {
     if (!has_dataset || options->generates) return evaluate(*options);
     options->perplexity.model = options->model;
     options->perplexity.threads = options->threads;
+    options->perplexity.device = options->device;
     options->perplexity.json = options->json;
     evaluate_language(options->perplexity);
   });

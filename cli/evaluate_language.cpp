@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "cli/format.h"
+#include "cli/training_run.h"
 #include "heddle/base/error.h"
 #include "heddle/io/json.h"
 #include "heddle/model/formats/formats.h"
@@ -39,7 +40,7 @@ void evaluate_language(const LanguageEvaluation& options) {
                       : static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
   model::Adapter adapter = adapter_of(options.adapter, files.config);
   const auto model = train::make_language_training(std::move(files), std::move(adapter),
-                                                   {DeviceType::cpu, 0}, pool);
+                                                   device_of(options.device), pool);
   const train::RowBatches rows(
       found.view(),
       {.packing_length = std::max(kRowTokens, options.data.max_length), .shuffle = false}, 1);

@@ -10,6 +10,7 @@ namespace heddle::cli {
 struct LanguageEvaluation {
   DatasetChoice data;
   std::string model, adapter;
+  std::string device = "cpu";
   int64_t threads = 0;
   bool json = false;
 };

@@ -11,6 +11,7 @@
 #include "cli/training_run.h"
 #include "heddle/base/error.h"
 #include "heddle/model/formats/formats.h"
+#include "heddle/tensor/cuda.h"
 #include "heddle/train/language.h"
 
 namespace heddle::cli {
@@ -55,11 +56,18 @@ Examples open_all(const io::Field& config, const decode::TextFiles& text, Thread
   return made;
 }
 
+/// A plan for a GPU may be made where there is none.
+Device planned_device(const io::Field& config) {
+  const bool sft = stage_of(config) == Stage::sft;
+  if (sft && config["device"].text() == "cuda") return {DeviceType::cuda, 0};
+  return run_device(config);
+}
+
 void estimate(const io::Value& values) {
   const io::Field config(values, "finetune");
   const std::string path = decode::language_model_file(config["model_name_or_path"].text());
   model::TransformerConfig model = model::load_model(path).config;
-  train::PlannedRun run = planned_run(config, workers_of(config));
+  train::PlannedRun run = planned_run(config, workers_of(config), planned_device(config));
   if (stage_of(config) == Stage::rm) model.scores = true;
   run.reference = reference_numbers(config, model);
   const train::MemoryPlan plan = train::plan_memory(model, run);
@@ -84,7 +92,7 @@ double usual_rate(const io::Field& config) {
 void run_conversations(const io::Value& values) {
   FinetuneRun run(values);
   const io::Field& config = run.config;
-  check_memory(config, run.base.config, planned_run(config, run.workers));
+  check_memory(config, run.base.config, planned_run(config, run.workers, run.device));
   const decode::TextFiles text = decode::load_text_files(run.path);
   const Examples examples = open_all(config, text, run.pool);
   const auto rows = row_options(config);

@@ -94,7 +94,7 @@ const std::vector<Key>& run_keys() {
       {"label_smoothing_factor", number, "0", ""},
       {"seed", integer, "42", "of order, dropout and new adapters"},
       {"gradient_checkpointing", boolean, "false", "keep each layer's input alone: less memory"},
-      {"bf16", boolean, "false", "for configurations of others: the cpu computes in f32"},
+      {"bf16", boolean, "false", "for configurations of others: cuda computes in bf16, cpu in f32"},
       {"logging_steps", integer, "10", "updates between two lines of the log"},
       {"eval_steps", integer, "100", "updates between two validations; 0: none"},
       {"save_steps", integer, "500", "updates between two checkpoints"},
@@ -102,10 +102,10 @@ const std::vector<Key>& run_keys() {
       {"early_stopping_patience", integer, "0", "validations without a gain; 0: no such end"},
       {"resume_from_checkpoint", text, "auto", "auto: from the newest in output_dir; no: refuse"},
       {"report_to", text, "tensorboard", "tensorboard: events in output_dir/runs; none"},
-      {"device", text, "cpu", "cpu"},
+      {"device", text, "auto", "cpu, in f32; cuda, in bf16 with f32 masters; auto: cuda if there"},
       {"threads", integer, "0", "0: one a processor"},
-      {"workers", integer, "0", "parts a batch is summed in; 0: as many as threads"},
-      {"max_memory", number, "0", "GiB that the run may take; 0: what the machine has free"},
+      {"workers", integer, "0", "cpu: parts a batch is summed in; 0: as many as threads"},
+      {"max_memory", number, "0", "GiB that the run may take; 0: what the device has free"},
   };
   return keys;
 }

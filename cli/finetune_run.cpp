@@ -11,6 +11,7 @@
 #include "heddle/io/json.h"
 #include "heddle/io/paths.h"
 #include "heddle/model/formats/formats.h"
+#include "heddle/tensor/cuda.h"
 
 namespace heddle::cli {
 
@@ -27,11 +28,19 @@ std::string output_of(const io::Field& config) {
 
 }  // namespace
 
+Device run_device(const io::Field& config) {
+  if (stage_of(config) == Stage::sft) return device_of(config);
+  const std::string device = config["device"].text();
+  HEDDLE_CHECK(device == "cpu" || device == "auto", "device: found ", device, " with stage ",
+               config["stage"].text(), "; expected cpu or auto, which is cpu there");
+  return {DeviceType::cpu, 0};
+}
+
 FinetuneRun::FinetuneRun(const io::Value& all)
     : values(all),
       config(all, "finetune"),
       output(output_of(config)),
-      device(device_of(config)),
+      device(run_device(config)),
       threads(threads_of(config)),
       workers(workers_of(config)),
       pool(threads),
@@ -72,7 +81,11 @@ io::Value fixed_of(const FinetuneRun& run, const train::LanguageTraining& model,
   }
   fixed.set("examples", str(key));
   fixed.set("training_examples", static_cast<int64_t>(training_examples));
-  fixed.set("workers", run.workers);
+  if (run.device.type == DeviceType::cpu) {
+    fixed.set("workers", run.workers);
+  } else {
+    fixed.set("device", "cuda");
+  }
   return fixed;
 }
 
@@ -84,7 +97,9 @@ void train_and_save(FinetuneRun& run, train::LanguageTraining& model, const RunD
   settings.peak_flops = peak_flops_of(run.device, run.threads);
   io::write_file(io::join_path(run.output, "train_config.json"), io::to_json(run.values, 2) + "\n");
   say(str("model: ", with_separators(model.parameters()), " parameters are trained; ",
-          settings.max_steps, " steps, ", run.threads, " threads"));
+          settings.max_steps, " steps, ",
+          run.device.type == DeviceType::cuda ? cuda::device_name(run.device.index)
+                                              : str(run.threads, " threads")));
 
   train::TrainerHooks hooks;
   attach_run(hooks, run.pool, settings.max_steps);

@@ -177,13 +177,14 @@ train::TrainerSettings finetune_settings(const io::Field& config, int64_t batche
   return settings;
 }
 
-train::PlannedRun planned_run(const io::Field& config, int workers) {
+train::PlannedRun planned_run(const io::Field& config, int workers, Device device) {
   return {.lora = lora_settings(config),
           .longest = stage_of(config) == Stage::sft
                          ? config["cutoff_len"].integer(2, data::kLongestRow)
                          : row_length(config),  // a group is not cut
           .batch_tokens =
               row_length(config) * config["per_device_train_batch_size"].integer(1, 1 << 20),
+          .device = device.type,
           .workers = workers,
           .recompute = config["gradient_checkpointing"].boolean(),
           .state_bits = static_cast<int>(config["optim_bits"].integer(8, 32))};
@@ -206,16 +207,19 @@ int64_t reference_numbers(const io::Field& config, const model::TransformerConfi
 void check_memory(const io::Field& config, const model::TransformerConfig& model,
                   const train::PlannedRun& run) {
   const double given = config["max_memory"].number();
-  const auto most = given > 0 ? static_cast<int64_t>(given * (1 << 30)) : train::free_memory();
+  const auto most =
+      given > 0 ? static_cast<int64_t>(given * (1 << 30)) : train::free_memory(run.device);
   const int64_t planned = train::plan_memory(model, run).bytes();
   if (most == 0 || planned <= most) return;
+  const bool on_gpu = run.device == DeviceType::cuda;
   const int64_t longest = train::longest_that_fits(model, run, most);
   const auto gib = [](int64_t bytes) { return bytes_text(static_cast<double>(bytes)); };
-  detail::throw_error(
-      str("memory: this run takes about ", gib(planned), "; found ", gib(most), ". ",
-          longest >= 2 ? str("The longest row that fits: ", longest, " tokens (cutoff_len)")
-                       : "No row fits",
-          run.recompute ? "" : ". Hint: gradient_checkpointing takes less"));
+  detail::throw_error(str("memory: this run takes about ", gib(planned),
+                          on_gpu ? " of the GPU" : "", "; found ", gib(most), ". ",
+                          longest >= 2
+                              ? str("The longest row that fits: ", longest, " tokens (cutoff_len)")
+                              : "No row fits",
+                          run.recompute ? "" : ". Hint: gradient_checkpointing takes less"));
 }
 
 }  // namespace heddle::cli

@@ -57,7 +57,7 @@ std::vector<std::string> vocabularies_of(const decode::TextFiles& text);
 /// How many of `size` items, the last ones, are held out.
 uint64_t held_out_items(uint64_t size, double val_size);
 
-train::PlannedRun planned_run(const io::Field& config, int workers);
+train::PlannedRun planned_run(const io::Field& config, int workers, Device device);
 
 /// Numbers of a reference that stands beside the model while it is trained; 0: none does.
 int64_t reference_numbers(const io::Field& config, const model::TransformerConfig& model);

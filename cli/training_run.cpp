@@ -40,8 +40,9 @@ int threads_of(const io::Field& config) {
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
-Device device_of(const io::Field& config) {
-  const std::string name = config["device"].text();
+Device device_of(const io::Field& config) { return device_of(config["device"].text()); }
+
+Device device_of(const std::string& name) {
   HEDDLE_CHECK(name == "auto" || name == "cpu" || name == "cuda", "device: found '", name,
                "'; expected cpu, cuda or auto");
   constexpr int kLeast = 80;  // compute capability

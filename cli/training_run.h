@@ -13,6 +13,7 @@ namespace heddle::cli {
 void say(const std::string& text);  ///< a line on stderr
 
 int threads_of(const io::Field& config);
+Device device_of(const std::string& name);  ///< cpu, cuda or auto; throws where it is not there
 Device device_of(const io::Field& config);
 
 /// Operations a second that the device has at most, for dense bf16 as its maker says, or as

@@ -17,6 +17,9 @@ class LabelRows {
   /// [L] of them, as a batch of their own; the teacher's choices too.
   const TrainingBatch& batch() const { return batch_; }
 
+  /// Which rows they are, rising; [L].
+  std::span<const size_t> places() const { return places_; }
+
   /// Rows of hidden [T, D] → [L, D], in the workspace.
   ops::Rows gathered(const ops::Rows& hidden, ops::Workspace& workspace) const;
 

@@ -30,7 +30,7 @@ std::vector<ops::Weight> downs(const LowRank& low, std::span<const Tensor> value
 
 /// DoRA's factors of the rows.
 void set_gain(LowRank::Change& change, float scale, std::span<const Tensor> values) {
-  if (change.magnitude < 0) return;
+  if (change.magnitude < 0 || !at(values, change.weight).defined()) return;
   const Tensor lengths = row_lengths(changed_weight(at(values, change.weight), at(values, change.a),
                                                     at(values, change.b), double{scale}));
   const float* magnitude = at(values, change.magnitude).data<float>();

@@ -30,7 +30,8 @@ struct LowRank {
 };
 
 /// Gives the projections of the adapted modules their changes. `values` are those of
-/// parameters_of(config), then those of lora_parameters.
+/// parameters_of(config), then those of lora_parameters; the former may be undefined, and there are
+/// then no gains.
 void attach(Weights& weights, const LoraSettings& settings, std::span<const Tensor> values);
 
 /// Takes over other values, f32, of an adapter.

@@ -67,11 +67,12 @@ bool has(const std::string& letters, char letter) {
 /// Makes packed weights from named parameters, which check_parameters has found good.
 class Packer {
  public:
-  Packer(const ModelFiles& files, ops::Precision precision)
+  Packer(const ModelFiles& files, ops::Precision precision, Weights::Matrices matrices)
       : config_(files.config),
         names_(files.config),
         parameters_(files.parameters),
-        precision_(precision) {
+        precision_(precision),
+        matrices_(matrices) {
     for (const ParameterShape& each : parameters_of(config_)) {
       numbers_.emplace(each.name, static_cast<ParameterNumber>(numbers_.size()));
     }
@@ -85,7 +86,8 @@ class Packer {
   int64_t bytes() const { return bytes_; }
 
   ops::Matrix matrix(const std::string& name) {
-    ops::Matrix made(weight(name), precision_);
+    const ops::Weight from = weight(name);
+    ops::Matrix made = stack({&from, 1});
     bytes_ += static_cast<int64_t>(made.bytes());
     return made;
   }
@@ -193,6 +195,13 @@ class Packer {
   }
 
  private:
+  ops::Matrix stack(std::span<const ops::Weight> weights) const {
+    if (matrices_ == Weights::Matrices::packed) return ops::Matrix::stack(weights, precision_);
+    int64_t rows = 0;
+    for (const ops::Weight& each : weights) rows += each.values.dim(0);
+    return ops::Matrix::without_values(rows, weights.front().values.dim(1));
+  }
+
   /// With what has been folded into it.
   const Parameter& parameter(const std::string& name) const {
     const auto folded = folded_.find(name);
@@ -226,8 +235,7 @@ class Packer {
 
   Projection::Part stacked(const std::vector<std::string>& names,
                            std::span<const ops::Weight> weights) {
-    Projection::Part part{
-        .matrix = ops::Matrix::stack(weights, precision_), .bias = {}, .sources = {}};
+    Projection::Part part{.matrix = stack(weights), .bias = {}, .sources = {}};
     for (size_t i = 0; i < names.size(); ++i) {
       const auto factor = factors_.find(names[i]);
       const Factors factors = factor != factors_.end() ? factor->second : Factors{1, 1};
@@ -262,6 +270,7 @@ class Packer {
   const ParameterNames names_;
   const Parameters& parameters_;
   const ops::Precision precision_;
+  const Weights::Matrices matrices_;
   struct Factors {
     float weight, bias;
   };
@@ -364,10 +373,10 @@ void pack_decoder(Packer& packer, Weights& weights) {
 
 }  // namespace
 
-Weights::Weights(const ModelFiles& files, ops::Precision precision)
+Weights::Weights(const ModelFiles& files, ops::Precision precision, Matrices matrices)
     : config(files.config), activation(activation_of(files.config.activation)) {
   check_parameters(config, files.parameters);
-  Packer packer(files, precision);
+  Packer packer(files, precision, matrices);
   if (!config.is_language_model()) pack_encoder(packer, *this);
   pack_decoder(packer, *this);
   pack_embeddings(packer, *this);

@@ -134,7 +134,10 @@ struct StackEnds {
 };
 
 struct Weights {
-  Weights(const ModelFiles& files, ops::Precision precision);
+  /// Matrices may have their shapes alone, where their numbers are on a GPU.
+  enum class Matrices : uint8_t { packed, shapes };
+
+  Weights(const ModelFiles& files, ops::Precision precision, Matrices matrices = Matrices::packed);
 
   /// Takes over other values, f32, in the order of parameters_of; made with Precision::f32.
   void update(std::span<const Tensor> values);

@@ -127,6 +127,13 @@ Tensor int8_values(std::span<const Weight> weights, std::vector<float>& scales) 
 Matrix::Matrix(const Weight& weight, Precision precision, std::string_view instructions)
     : Matrix(stack({&weight, 1}, precision, instructions)) {}
 
+Matrix Matrix::without_values(int64_t rows, int64_t columns) {
+  Matrix made;
+  made.rows_ = rows;
+  made.columns_ = columns;
+  return made;
+}
+
 Matrix Matrix::stack(std::span<const Weight> weights, Precision precision,
                      std::string_view instructions) {
   HEDDLE_CHECK(!weights.empty(), "matrix: found no weights to stack");

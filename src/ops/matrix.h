@@ -46,6 +46,9 @@ class Matrix {
   static Matrix stack(std::span<const Weight> weights, Precision precision = Precision::native,
                       std::string_view instructions = {});
 
+  /// Its shape and no numbers: for those who hold these elsewhere.
+  static Matrix without_values(int64_t rows, int64_t columns);
+
   bool defined() const { return rows_ != 0; }
   int64_t rows() const { return rows_; }        ///< N
   int64_t columns() const { return columns_; }  ///< K

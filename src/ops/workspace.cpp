@@ -43,6 +43,13 @@ void Workspace::rewind(size_t block, size_t used) {
   }
 }
 
+void Workspace::reserve(size_t bytes) {
+  const size_t held = this->bytes();
+  if (block_ != 0 || used_ != 0 || held + held / 8 >= bytes) return;
+  blocks_.clear();
+  merged_ = std::max(merged_, bytes);
+}
+
 size_t Workspace::bytes() const {
   size_t bytes = 0;
   for (const auto& held : blocks_) bytes += held->bytes();

@@ -60,6 +60,9 @@ class Workspace {
   void share_with(ThreadPool* threads) { threads_ = threads; }
   ThreadPool* threads() const { return threads_; }
 
+  /// Nothing is in use: makes sure that so many bytes will come from one block, but for an eighth.
+  void reserve(size_t bytes);
+
   size_t bytes() const;  ///< held, in use or not
 
  private:

@@ -7,17 +7,12 @@
 #include "heddle/model/flops.h"
 #include "heddle/model/formats/formats.h"
 #include "heddle/model/formats/peft.h"
+#include "heddle/train/cuda/language.h"
 #include "heddle/train/host_language.h"
 #include "heddle/train/optimizer.h"
 #include "heddle/train/translation.h"
 
 namespace heddle::train {
-
-namespace {
-
-constexpr const char* kMasters = "master_weights.safetensors";
-
-}  // namespace
 
 HostLanguageTraining::HostLanguageTraining(model::ModelFiles files,
                                            std::optional<model::Adapter> adapter,
@@ -43,11 +38,11 @@ LossSums HostLanguageTraining::loss(const data::PackedBatch& batch, const LossSe
 
 void HostLanguageTraining::save(const std::string& folder, io::FileOperations& files) {
   save_result(folder, files);
-  save_values(transformer_.slots(), io::join_path(folder, kMasters), files);
+  save_values(transformer_.slots(), io::join_path(folder, kMasterWeights), files);
 }
 
 void HostLanguageTraining::load(const std::string& folder) {
-  load_values(transformer_.slots(), io::join_path(folder, kMasters));
+  load_values(transformer_.slots(), io::join_path(folder, kMasterWeights));
 }
 
 void HostLanguageTraining::save_result(const std::string& folder, io::FileOperations& files) {
@@ -69,8 +64,9 @@ std::unique_ptr<LanguageTraining> make_language_training(model::ModelFiles files
                                                          Device device, ThreadPool& threads) {
   HEDDLE_CHECK(files.config.is_language_model(),
                "finetune: found an encoder–decoder; expected a language model. Hint: heddle train");
-  HEDDLE_CHECK(device.type == DeviceType::cpu,
-               "device: found cuda; language models are trained on the cpu as yet");
+  if (device.type == DeviceType::cuda) {
+    return cuda::language_training(std::move(files), std::move(adapter), device);
+  }
   return std::make_unique<HostLanguageTraining>(std::move(files), std::move(adapter), threads);
 }
 

@@ -13,9 +13,11 @@
 
 namespace heddle::train {
 
+inline constexpr const char* kMasterWeights = "master_weights.safetensors";
+
 /// A checkpoint or a finished run is a folder that others read: PEFT's adapter pair, or a model
 /// directory. Beside it checkpoints hold what is trained, in f32 and as it is here, in
-/// master_weights.safetensors: files of others may round.
+/// kMasterWeights: files of others may round.
 class LanguageTraining : public Trainable {
  public:
   virtual const model::TransformerConfig& config() const = 0;
@@ -30,7 +32,8 @@ class LanguageTraining : public Trainable {
   double flops(const data::PackedBatch& batch) const override;
 };
 
-/// On the host in single precision; throws for other devices. The pool must outlive it.
+/// On the host in single precision, or on a GPU in bf16 with f32 masters of what is trained. The
+/// pool must outlive it.
 std::unique_ptr<LanguageTraining> make_language_training(model::ModelFiles files,
                                                          std::optional<model::Adapter> adapter,
                                                          Device device, ThreadPool& threads);

@@ -6,7 +6,9 @@
 
 #include "heddle/base/error.h"
 #include "heddle/data/row_packer.h"
+#include "heddle/model/device_memory.h"
 #include "heddle/model/training_shards.h"
+#include "heddle/tensor/cuda.h"
 
 namespace heddle::train {
 
@@ -87,7 +89,46 @@ std::string MemoryPlan::text() const {
   return lines;
 }
 
+namespace {
+
+/// Numbers of the base's vectors: norms and biases.
+int64_t vector_numbers(const std::vector<model::ParameterShape>& parameters) {
+  int64_t numbers = 0;
+  for (const auto& each : parameters) {
+    if (each.shape.rank() == 1) numbers += each.shape.elements();
+  }
+  return numbers;
+}
+
+MemoryPlan plan_gpu(const model::TransformerConfig& config, const PlannedRun& run) {
+  constexpr int64_t kHalf = 2;
+  constexpr int64_t kLibraries = int64_t{640} << 20;  // CUDA's context, kernels, cuBLAS
+  const auto all = model::parameters_of(config);
+  const int64_t base = numbers_of(all), trained = trained_numbers(config, run);
+  const int64_t tokens = std::max(run.batch_tokens, run.longest);
+  const model::DeviceActivations pass =
+      model::device_activations(config, {.tokens = tokens,
+                                         .labels = tokens,
+                                         .lora = run.lora ? &*run.lora : nullptr,
+                                         .recompute = run.recompute});
+  MemoryPlan plan{.parts = {}, .trained = trained};
+  if (run.lora) {
+    plan.parts.push_back({"base, bf16 and frozen", base * kHalf + vector_numbers(all) * kFloat});
+  }
+  plan.parts.push_back({"what is trained: f32, bf16", trained * (kFloat + kHalf)});
+  plan.parts.push_back({"gradients, f32", trained * kFloat});
+  plan.parts.push_back({"optimiser's moments", trained * 2 * run.state_bits / 8});
+  plan.parts.push_back({str("activations, ", tokens, " tokens"), pass.values});
+  plan.parts.push_back({"their gradients", pass.gradients});
+  plan.parts.push_back({"logits and attention's sums", pass.scratch});
+  plan.parts.push_back({"CUDA and its libraries", kLibraries});
+  return plan;
+}
+
+}  // namespace
+
 MemoryPlan plan_memory(const model::TransformerConfig& config, const PlannedRun& run) {
+  if (run.device == DeviceType::cuda) return plan_gpu(config, run);
   const int64_t base = numbers_of(model::parameters_of(config));
   const int64_t trained = trained_numbers(config, run);
   const int64_t tokens = shard_tokens(run);
@@ -123,7 +164,11 @@ int64_t longest_that_fits(const model::TransformerConfig& config, PlannedRun run
   return least;
 }
 
-int64_t free_memory() {
+int64_t free_memory(DeviceType device) {
+  if (device == DeviceType::cuda) {
+    return heddle::cuda::device_count() > 0 ? static_cast<int64_t>(heddle::cuda::free_memory(0))
+                                            : 0;
+  }
   std::ifstream file("/proc/meminfo");
   std::string name;
   for (int64_t kilobytes = 0; file >> name;) {

@@ -1,5 +1,6 @@
 // `heddle finetune`, `merge` and the perplexity of `evaluate`, as a user runs them.
 #include "heddle/io/json.h"
+#include "heddle/tensor/cuda.h"
 #include "tests/cli/model_command.h"
 #include "tests/decode/small_language_model.h"
 
@@ -25,11 +26,12 @@ class FinetuneCli : public ModelCommand {
       lines += "\n";
     }
     write("chats.jsonl", lines);
-    write("run.yaml", str("model_name_or_path: ", path("lm"), "\ndataset: ", path("chats.jsonl"),
-                          "\nfinetuning_type: lora\nr: 4\nlora_target: all\ncutoff_len: 32\n"
-                          "packing_length: 64\nlearning_rate: 3e-2\nmax_steps: 20\n"
-                          "logging_steps: 5\neval_steps: 10\nsave_steps: 8\nval_size: 4\n"
-                          "lr_scheduler_type: constant\nworkers: 2\nreport_to: none\n"));
+    write("run.yaml",
+          str("model_name_or_path: ", path("lm"), "\ndataset: ", path("chats.jsonl"),
+              "\nfinetuning_type: lora\nr: 4\nlora_target: all\ncutoff_len: 32\n"
+              "packing_length: 64\nlearning_rate: 3e-2\nmax_steps: 20\n"
+              "logging_steps: 5\neval_steps: 10\nsave_steps: 8\nval_size: 4\n"
+              "lr_scheduler_type: constant\nworkers: 2\nreport_to: none\ndevice: cpu\n"));
   }
 
   std::string task(const std::string& output) const {
@@ -110,6 +112,52 @@ TEST_F(FinetuneCli, EstimatesMemory) {
   expect_refused(task("run") + "--estimate " + small, {"memory", "longest row that fits", "found"});
   expect_refused(task("run") + small, {"memory", "cutoff_len", "gradient_checkpointing"});
   expect_refused(task("run") + "--max_memory 0.0001", {"No row fits"});
+}
+
+TEST_F(FinetuneCli, EstimatesAGpusMemoryWithoutOne) {
+  const std::string on_gpu = task("run") + "--device cuda ";
+  const Outcome plan = run(on_gpu + "--estimate --max_memory 100");
+  EXPECT_EQ(plan.code, 0);
+  for (const char* part : {"base, bf16 and frozen", "gradients", "moments",
+                           "activations, 64 tokens", "CUDA", "together"}) {
+    EXPECT_NE(plan.output.find(part), std::string::npos) << part << "\n" << plan.output;
+  }
+  expect_refused(on_gpu + "--estimate --max_memory 0.5", {"memory", "of the GPU", "512 MiB"});
+  if (heddle::cuda::device_count() == 0) expect_refused(on_gpu, {"device", "cuda", "expected cpu"});
+}
+
+class FinetuneCliGpu : public FinetuneCli {
+ protected:
+  void SetUp() override {
+    FinetuneCli::SetUp();
+    if (heddle::cuda::device_count() == 0) GTEST_SKIP() << "no GPU";
+  }
+  std::string task_on_gpu(const std::string& output) const {
+    return task(output) + "--device cuda --lora_rank 8 ";
+  }
+};
+
+TEST_F(FinetuneCliGpu, LearnsGoesOnAndIsReadByTheHost) {
+  const Outcome outcome = run(task_on_gpu("run"), "", "2>&1");
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("step 20/20"), std::string::npos) << outcome.output;
+  const double before = perplexity(path("lm"));
+  const double after = perplexity(path("lm") + " --adapter " + path("run"));
+  EXPECT_LT(after, 0.5 * before);
+  EXPECT_NEAR(perplexity(path("lm") + " --device cuda --adapter " + path("run")), after,
+              0.02 * after);
+  EXPECT_NEAR(perplexity(path("lm") + " --device cuda"), before, 0.02 * before);
+  // Two halves are the whole to the bit.
+  ASSERT_EQ(run(task_on_gpu("parts") + "--max_steps 8 2>/dev/null").code, 0);
+  ASSERT_EQ(run(task_on_gpu("parts") + "2>/dev/null").code, 0);
+  EXPECT_EQ(read("parts/adapter_model.safetensors"), read("run/adapter_model.safetensors"));
+  // All weights, with moments of 8 bits and layers computed again.
+  ASSERT_EQ(run(task_on_gpu("full") + "--finetuning_type full --learning_rate 3e-3 --optim_bits 8 "
+                                      "--gradient_checkpointing true 2>/dev/null")
+                .code,
+            0);
+  EXPECT_LT(perplexity(path("full")), 0.5 * before);
+  expect_refused(task("x") + "--device cuda --lora_rank 4", {"lora_rank", "multiple of 8"});
 }
 
 TEST_F(FinetuneCli, Refuses) {

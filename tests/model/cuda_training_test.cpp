@@ -9,6 +9,7 @@
 #include "heddle/model/cuda/parameters.h"
 #include "heddle/model/cuda/training.h"
 #include "heddle/model/formats/formats.h"
+#include "tests/model/cuda_gradients.h"
 #include "tests/model/training_cases.h"
 
 namespace heddle::model {
@@ -26,55 +27,21 @@ TransformerConfig widened(TransformerConfig config) {
   return config;
 }
 
-double norm_of(const std::vector<float>& numbers) {
-  double sum = 0;
-  for (const float number : numbers) sum += std::pow(static_cast<double>(number), 2);
-  return std::sqrt(sum);
-}
-
-std::vector<float> numbers_of(const Tensor& tensor) {
-  const auto* from = tensor.data<float>();
-  return {from, from + tensor.elements()};
-}
-
-std::vector<Tensor> gradients_of(cuda::TrainingTransformer& model) {
-  std::vector<Tensor> gradients;
-  for (const ParameterShape& each : model.shapes()) {
-    gradients.push_back(Tensor::empty(each.shape, DType::f32));
+class TrainingGpu : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (heddle::cuda::device_count() == 0) GTEST_SKIP() << "no GPU";
   }
-  model.parameters().download(model.parameters().gradients(), gradients);
-  return gradients;
-}
+};
 
 LossSums run_on_gpu(cuda::TrainingTransformer& model, const Supervised& batch,
                     const LossSettings& settings) {
-  model.parameters().zero_gradients();
-  return model.forward_backward(batch.view(), settings);
-}
-
-/// Fails unless all gradients are those of the host to within `share` of their size (and a
-/// hundredth of the largest one's).
-void expect_same_gradients(cuda::TrainingTransformer& gpu, const TrainingTransformer& host,
-                           double share) {
-  const std::vector<Tensor> found = gradients_of(gpu);
-  double largest = 0;
-  for (const auto& slot : host.slots()) {
-    largest = std::max(largest, norm_of(numbers_of(slot.gradient)));
-  }
-  for (size_t i = 0; i < found.size(); ++i) {
-    const auto& slot = host.slots()[i];
-    std::vector<float> difference = numbers_of(found[i]);
-    const std::vector<float> expected = numbers_of(slot.gradient);
-    for (size_t j = 0; j < difference.size(); ++j) difference[j] -= expected[j];
-    EXPECT_LE(norm_of(difference), share * (norm_of(expected) + 0.02 * largest))
-        << slot.name << ": the gradient has norm " << norm_of(expected) << " of at most "
-        << largest;
-  }
+  return run_on_gpu(model, batch.view(), settings);
 }
 
 /// Ten steps of gradient descent, of the host's model and of one on the GPU that starts each with
 /// the host's values.
-TEST(TrainingGpu, LossesAndGradientsAreTheHostsForEveryOption) {
+TEST_F(TrainingGpu, LossesAndGradientsAreTheHostsForEveryOption) {
   for (const TrainingCase& each : training_cases()) {
     SCOPED_TRACE(each.name);
     const TransformerConfig config = widened(each.config);
@@ -152,7 +119,7 @@ Supervised random_pairs(int64_t sentences, int64_t longest, int32_t vocabulary) 
   return batch;
 }
 
-TEST(TrainingGpu, GradientsOfEveryOptionAreTheHostsWhereNoReluTurnsOver) {
+TEST_F(TrainingGpu, GradientsOfEveryOptionAreTheHostsWhereNoReluTurnsOver) {
   for (const TrainingCase& each : training_cases()) {
     for (const ActivationKind activation : {ActivationKind::gelu, ActivationKind::silu}) {
       SCOPED_TRACE(str(each.name, activation == ActivationKind::gelu ? ", gelu" : ", silu"));
@@ -172,7 +139,7 @@ TEST(TrainingGpu, GradientsOfEveryOptionAreTheHostsWhereNoReluTurnsOver) {
   }
 }
 
-TEST(TrainingGpu, DropoutIsTheHosts) {
+TEST_F(TrainingGpu, DropoutIsTheHosts) {
   for (const bool prenorm : {false, true}) {
     SCOPED_TRACE(prenorm ? "norm before" : "norm after");
     const TransformerConfig config = larger(prenorm);
@@ -195,20 +162,12 @@ TEST(TrainingGpu, DropoutIsTheHosts) {
   }
 }
 
-TEST(TrainingGpu, EveryRunHasTheSameBits) {
+TEST_F(TrainingGpu, EveryRunHasTheSameBits) {
   const TransformerConfig config = larger(false);
   const Supervised batch = random_pairs(300, 70, 1003);
   cuda::TrainingTransformer gpu(model::random_model(config, 3), 0);
   LossSettings settings{.label_smoothing = 0.1, .dropout = 0.1, .seed = 7, .step = 3};
-  const auto bits = [&] {
-    const LossSums sums = run_on_gpu(gpu, batch, settings);
-    std::vector<float> all{static_cast<float>(sums.loss)};
-    for (const Tensor& each : gradients_of(gpu)) {
-      const std::vector<float> numbers = numbers_of(each);
-      all.insert(all.end(), numbers.begin(), numbers.end());
-    }
-    return all;
-  };
+  const auto bits = [&] { return bits_of_run(gpu, batch.view(), settings); };
   const std::vector<float> first = bits();
   for (int i = 0; i < 5; ++i) EXPECT_TRUE(bits() == first) << "run " << i;
   settings.recompute = true;
@@ -218,7 +177,7 @@ TEST(TrainingGpu, EveryRunHasTheSameBits) {
   EXPECT_TRUE(bits() == first) << "without skipping tiles";
 }
 
-TEST(TrainingGpu, GradientsAreAddedAndScaled) {
+TEST_F(TrainingGpu, GradientsAreAddedAndScaled) {
   const TransformerConfig config = larger(true);
   const Supervised batch = random_pairs(20, 30, 1003);
   cuda::TrainingTransformer gpu(model::random_model(config, 3), 0);
@@ -237,7 +196,7 @@ TEST(TrainingGpu, GradientsAreAddedAndScaled) {
   EXPECT_GT(size, 1);
 }
 
-TEST(TrainingGpu, NothingToLearnIsZeroAndNanIsNotHidden) {
+TEST_F(TrainingGpu, NothingToLearnIsZeroAndNanIsNotHidden) {
   const TransformerConfig config = larger(false);
   Supervised batch = random_pairs(10, 20, 1003);
   cuda::TrainingTransformer gpu(model::random_model(config, 3), 0);
@@ -246,7 +205,7 @@ TEST(TrainingGpu, NothingToLearnIsZeroAndNanIsNotHidden) {
   const LossSums nothing = run_on_gpu(gpu, batch, {});
   EXPECT_EQ(nothing.loss, 0);
   EXPECT_EQ(nothing.tokens, 0);
-  for (const Tensor& each : gradients_of(gpu)) EXPECT_EQ(norm_of(numbers_of(each)), 0);
+  for (const Tensor& each : gradients_of(gpu)) EXPECT_EQ(length_of(numbers_of(each)), 0);
 
   batch.labels = labels;
   ModelFiles files = gpu.files();
@@ -259,7 +218,7 @@ TEST(TrainingGpu, NothingToLearnIsZeroAndNanIsNotHidden) {
   EXPECT_TRUE(std::isnan(run_on_gpu(gpu, batch, {}).loss));
 }
 
-TEST(TrainingGpu, FilesHoldTheValues) {
+TEST_F(TrainingGpu, FilesHoldTheValues) {
   const ModelFiles before = model::random_model(larger(false), 9);
   cuda::TrainingTransformer gpu(before, 0);
   const ModelFiles after = gpu.files();
@@ -270,7 +229,7 @@ TEST(TrainingGpu, FilesHoldTheValues) {
   }
 }
 
-TEST(TrainingGpu, RefusesWhatTheKernelsDoNotTake) {
+TEST_F(TrainingGpu, RefusesWhatTheKernelsDoNotTake) {
   TransformerConfig config = larger(false);
   config.width = 252;
   config.encoder.heads = config.decoder.heads = 4;

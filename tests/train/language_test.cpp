@@ -133,5 +133,37 @@ TEST_F(LanguageCase, MemoryPlansGrowWithTheRow) {
   EXPECT_GT(plan_memory(config, run).trained, 10'000);
 }
 
+TEST_F(LanguageCase, PlansOfAGpuCountWhatIsThere) {
+  // Llama 3 8B, LoRA of rank 16, a row of 8,192 tokens.
+  model::TransformerConfig config = base("llama").config;
+  config.width = 4096;
+  config.head_width = 128;
+  config.decoder = {.layers = 32, .heads = 32, .key_value_heads = 8, .ffn_width = 14336};
+  config.source_vocabulary = config.target_vocabulary = 128'256;
+  config.ties = model::Ties::none;
+  PlannedRun run{.lora = model::LoraSettings{.rank = 16},
+                 .longest = 8192,
+                 .batch_tokens = 8192,
+                 .device = DeviceType::cuda,
+                 .recompute = true};
+  const MemoryPlan plan = plan_memory(config, run);
+  EXPECT_EQ(plan.trained, 41'943'040);  // as PEFT prints
+  const auto gib = [](int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); };
+  EXPECT_NEAR(gib(plan.parts.front().bytes), 14.96, 0.02);  // 8.03 billion numbers
+  EXPECT_GT(gib(plan.bytes()), 18);
+  EXPECT_LT(gib(plan.bytes()), 24);
+  EXPECT_EQ(plan.text().find("packed"), std::string::npos);
+  // Workers are the host's; without recomputation all layers stay.
+  run.workers = 8;
+  EXPECT_EQ(plan_memory(config, run).bytes(), plan.bytes());
+  run.recompute = false;
+  EXPECT_GT(gib(plan_memory(config, run).bytes()), 45);
+  run.recompute = true;
+  run.lora.reset();
+  EXPECT_GT(gib(plan_memory(config, run).bytes()), 8.03 * 18 / 1.074);
+  run.lora = model::LoraSettings{.rank = 16};
+  EXPECT_GT(longest_that_fits(config, run, int64_t{141} << 30), 65'536);
+}
+
 }  // namespace
 }  // namespace heddle::train

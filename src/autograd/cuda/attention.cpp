@@ -70,6 +70,7 @@ void attention(const Run& run, const AttentionRows& rows, const ColumnMask& mask
                            .lse = Tensor::wrap(lse, {rows.heads, rows.q.count()},
                                                {rows.q.count(), 1}, DType::f32, device),
                            .mask = mask_of,
+                           .scale = rows.scale,
                            .cuda = &on.scratch_context(),
                            .device_mask = on_device,
                            .deterministic = true};

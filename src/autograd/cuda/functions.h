@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "heddle/attention/attention.h"
@@ -47,6 +48,29 @@ struct Linear {
 void linear(const Run& run, const Rows& x, const Linear& weights, ops::Activation activation,
             const Rows* residual, Rows& y);
 
+/// What an adapter adds to a projection, C matrices of which each changes some of its columns:
+/// scale · B · (A x), the matrices A above each other as one. With DoRA columns become
+/// gain ∘ (W x + scale · B · (A x)).
+struct LowRankProducts {
+  struct Up {
+    int64_t begin, end;      ///< columns of y
+    const BFloat16* weight;  ///< B [end − begin, r]
+    float* d_weight;         ///< f32, added to
+
+    // Of DoRA alone, [end − begin]; null without.
+    const BFloat16* base = nullptr;  ///< W [end − begin, K]
+    const float *gain = nullptr, *inverse_length = nullptr;
+    float* d_magnitude = nullptr;
+  };
+  Linear down;  ///< [C · r, K]
+  std::span<const Up> ups;
+  int64_t rank;  ///< r
+  float scale;
+};
+
+/// y += what an adapter makes of x, in place; y has W x already.
+void add_low_rank(const Run& run, const Rows& x, const LowRankProducts& low, const Rows& y);
+
 struct Norm {
   const float *weight, *bias;  ///< [D]; bias may be null
   float *d_weight, *d_bias;
@@ -57,6 +81,17 @@ struct Norm {
 /// y = norm(drop(x) + residual). With a tape and a sum, the sum takes x's place.
 void norm(const Run& run, const Rows& x, const Rows* residual, const Norm& norm,
           const DropoutKey& dropout, Rows& y);
+
+/// Of rows of queries | keys | values, H, K and K heads of E columns.
+struct HeadNorms {
+  int64_t heads, kv_heads, head_width;
+  const float *query_weight, *key_weight;  ///< [E]
+  float *d_query_weight, *d_key_weight;
+  float epsilon;
+};
+
+/// y = x with an RMS norm of each head of the queries and keys by itself.
+void norm_heads(const Run& run, const Rows& x, const HeadNorms& norms, Rows& y);
 
 /// y = f(x[:, :F]) ∘ x[:, F:].
 void glu(const Run& run, const Rows& x, ops::Activation activation, Rows& y);
@@ -93,6 +128,7 @@ void turn(const Run& run, const Rotation& rotation, const Rows& x);
 struct AttentionRows {
   Rows q, k, v;
   int64_t heads, kv_heads;
+  std::optional<double> scale{};  ///< 1 / √E when not given
 };
 void attention(const Run& run, const AttentionRows& rows, const ColumnMask& mask,
                DeviceMask& device_mask, Rows& out);

@@ -4,7 +4,9 @@
 #include <cstring>
 #include <utility>
 
+#include "heddle/mask/algebra.h"
 #include "heddle/mask/builders.h"
+#include "heddle/model/label_rows.h"
 #include "heddle/model/packed_forward.h"
 
 namespace heddle::model::cuda {
@@ -107,23 +109,52 @@ heddle::cuda::DeviceColumns columns_of(const MaskOffsets& mask, const std::byte*
           mask.mask.causal()};
 }
 
-LaidOutBatch::LaidOutBatch(const TrainingBatch& batch, bool learned_positions,
+LaidOutBatch::LaidOutBatch(const TrainingBatch& batch, const BatchNeeds& needs,
                            std::unique_ptr<Staging> memory)
     : staging_((memory->clear(), std::move(memory))),
-      source_(put(batch.pair.sources, batch.pair.source_offsets, learned_positions, *staging_)),
-      target_(put(batch.pair.targets, batch.pair.target_offsets, learned_positions, *staging_)),
-      documents_(
-          lay_out(masks::document(lengths_with_tokens(batch.pair.source_offsets)), *staging_)),
+      source_(
+          put(batch.pair.sources, batch.pair.source_offsets, needs.learned_positions, *staging_)),
+      target_(
+          put(batch.pair.targets, batch.pair.target_offsets, needs.learned_positions, *staging_)),
       causal_(lay_out(masks::causal_document(lengths_with_tokens(batch.pair.target_offsets)),
-                      *staging_)),
-      cross_(lay_out(masks::cross_document(lengths_of(batch.pair.target_offsets),
-                                           lengths_of(batch.pair.source_offsets)),
-                     *staging_)),
-      labels_(staging_->put(batch.labels)),
-      weights_(staging_->put(batch.weights)),
-      teacher_ids_(staging_->put(batch.teacher.ids)),
-      teacher_log_probabilities_(staging_->put(batch.teacher.log_probabilities)),
-      weighted_(!batch.weights.empty()) {}
+                      *staging_)) {
+  if (needs.window != 0) {
+    const auto count = static_cast<int64_t>(batch.pair.targets.size());
+    window_.emplace(lay_out(
+        masks::intersect(causal_.mask, masks::sliding_window(count, needs.window)), *staging_));
+  }
+  if (needs.only_texts) {
+    const LabelRows labelled(batch);
+    put_labels(labelled.batch());
+    put_places(labelled.places(), batch.labels.size());
+    return;
+  }
+  documents_.emplace(
+      lay_out(masks::document(lengths_with_tokens(batch.pair.source_offsets)), *staging_));
+  cross_.emplace(lay_out(masks::cross_document(lengths_of(batch.pair.target_offsets),
+                                               lengths_of(batch.pair.source_offsets)),
+                         *staging_));
+  put_labels(batch);
+}
+
+void LaidOutBatch::put_labels(const TrainingBatch& batch) {
+  label_count_ = std::ssize(batch.labels);
+  labels_ = staging_->put(batch.labels);
+  weights_ = staging_->put(batch.weights);
+  teacher_ids_ = staging_->put(batch.teacher.ids);
+  teacher_log_probabilities_ = staging_->put(batch.teacher.log_probabilities);
+  weighted_ = !batch.weights.empty();
+}
+
+void LaidOutBatch::put_places(std::span<const size_t> places, size_t rows) {
+  std::vector<int32_t> of_labels, of_rows(rows, -1);
+  for (const size_t row : places) {
+    of_rows[row] = static_cast<int32_t>(of_labels.size());
+    of_labels.push_back(static_cast<int32_t>(row));
+  }
+  label_places_ = staging_->put<int32_t>(of_labels);
+  places_of_rows_ = staging_->put<int32_t>(of_rows);
+}
 
 BatchSide DeviceBatch::side(const SideOffsets& side) const {
   const auto groups = [this](const GroupOffsets& offsets) {
@@ -144,14 +175,21 @@ DeviceBatch::Masked DeviceBatch::masked(const MaskOffsets& mask,
   return {&mask.mask, DeviceMask(columns, machine.context(), mask.reach)};
 }
 
+std::optional<DeviceBatch::Masked> DeviceBatch::masked(const std::optional<MaskOffsets>& mask,
+                                                       autograd::cuda::Machine& machine) const {
+  if (!mask) return std::nullopt;
+  return masked(*mask, machine);
+}
+
 DeviceBatch::DeviceBatch(const LaidOutBatch& host, autograd::cuda::Machine& machine)
     : host_(host),
       base_(machine.values.take<std::byte>(host.staging_->used())),
       source_(side(host.source_)),
       target_(side(host.target_)),
-      documents_(masked(host.documents_, machine)),
       causal_(masked(host.causal_, machine)),
-      cross_(masked(host.cross_, machine)) {
+      documents_(masked(host.documents_, machine)),
+      cross_(masked(host.cross_, machine)),
+      window_(masked(host.window_, machine)) {
   const int64_t bytes = host.staging_->used();
   heddle::cuda::copy(host.staging_->memory().slice(0, 0, bytes),
                      Tensor::wrap(const_cast<std::byte*>(base_), {bytes}, {1}, DType::i8,

@@ -1,11 +1,12 @@
-// A batch of sentence pairs on a GPU: tokens, positions, labels, the masks, and the rows of each
-// embedding in groups for the way back. The host's part is laid out ahead, by any thread; all of it
-// goes there in one copy.
+// A batch of sentence pairs, or of a language model's texts, on a GPU: tokens, positions, labels,
+// the masks, and the rows of each embedding in groups for the way back. The host's part is laid out
+// ahead, by any thread; all of it goes there in one copy.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -83,11 +84,18 @@ MaskOffsets lay_out(ColumnMask mask, Staging& staging);
 /// They, once all that was laid out has been copied to `base` on the GPU.
 heddle::cuda::DeviceColumns columns_of(const MaskOffsets& mask, const std::byte* base);
 
+/// What a model wants to know of a batch.
+struct BatchNeeds {
+  bool learned_positions = false;  ///< rows by position too
+  bool only_texts = false;         ///< a language model: targets, with labels where there are some
+  int64_t window = 0;              ///< of layers that slide; 0: there are none
+};
+
 /// The host's part of a batch.
 class LaidOutBatch {
  public:
-  /// `learned_positions`: rows are wanted by position too.
-  LaidOutBatch(const TrainingBatch& batch, bool learned_positions, std::unique_ptr<Staging> memory);
+  LaidOutBatch(const TrainingBatch& batch, const BatchNeeds& needs,
+               std::unique_ptr<Staging> memory);
 
   /// The memory, for the next batch.
   std::unique_ptr<Staging> release() { return std::move(staging_); }
@@ -95,10 +103,17 @@ class LaidOutBatch {
  private:
   friend class DeviceBatch;
 
+  void put_labels(const TrainingBatch& batch);
+  void put_places(std::span<const size_t> places, size_t rows);
+
   std::unique_ptr<Staging> staging_;
   SideOffsets source_, target_;
-  MaskOffsets documents_, causal_, cross_;
+  MaskOffsets causal_;
+  std::optional<MaskOffsets> documents_, cross_;  // of pairs
+  std::optional<MaskOffsets> window_;             // causal_ within the window
   int64_t labels_, weights_, teacher_ids_, teacher_log_probabilities_;
+  int64_t label_places_ = -1, places_of_rows_ = -1;  // of texts
+  int64_t label_count_ = 0;
   bool weighted_;
 };
 
@@ -117,6 +132,8 @@ class DeviceBatch {
 
   const BatchSide& source() const { return source_; }
   const BatchSide& target() const { return target_; }
+
+  // Labels and what belongs to them are those of all target rows, or of a text's rows with a label.
   const int32_t* labels() const { return at<int32_t>(host_.labels_); }
   const float* weights() const { return host_.weighted_ ? at<float>(host_.weights_) : nullptr; }
   const int32_t* teacher_ids() const { return at<int32_t>(host_.teacher_ids_); }
@@ -124,17 +141,26 @@ class DeviceBatch {
     return at<float>(host_.teacher_log_probabilities_);
   }
 
+  // Texts: the rows with a label, [L], and of each row its place among these or −1, [T].
+  int64_t label_count() const { return host_.label_count_; }
+  const int32_t* label_places() const { return at<int32_t>(host_.label_places_); }
+  const int32_t* places_of_rows() const { return at<int32_t>(host_.places_of_rows_); }
+
   struct Masked {
     const ColumnMask* mask;
     DeviceMask on_device;
   };
-  Masked& documents() { return documents_; }
   Masked& causal() { return causal_; }
-  Masked& cross() { return cross_; }
+  Masked& documents() { return *documents_; }  ///< this and the next: of pairs
+  Masked& cross() { return *cross_; }
+  Masked* window() { return window_ ? &*window_ : nullptr; }
 
   /// Attention computes hidden tiles, too.
   void skip_nothing() {
-    for (Masked* each : {&documents_, &causal_, &cross_}) each->on_device.skip_nothing();
+    causal_.on_device.skip_nothing();
+    for (std::optional<Masked>* each : {&documents_, &cross_, &window_}) {
+      if (*each) (*each)->on_device.skip_nothing();
+    }
   }
 
  private:
@@ -144,11 +170,14 @@ class DeviceBatch {
   }
   BatchSide side(const SideOffsets& side) const;
   Masked masked(const MaskOffsets& mask, autograd::cuda::Machine& machine) const;
+  std::optional<Masked> masked(const std::optional<MaskOffsets>& mask,
+                               autograd::cuda::Machine& machine) const;
 
   const LaidOutBatch& host_;
   const std::byte* base_;
   BatchSide source_, target_;
-  Masked documents_, causal_, cross_;
+  Masked causal_;
+  std::optional<Masked> documents_, cross_, window_;
 };
 
 }  // namespace heddle::model::cuda

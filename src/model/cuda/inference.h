@@ -26,7 +26,7 @@ class InferenceTransformer {
   int64_t bytes() const { return parameters_.bytes(); }  ///< on the GPU
 
  private:
-  InferenceTransformer(ModelFiles files, int device, std::vector<float> output_bias);
+  InferenceTransformer(const ModelFiles& files, int device, std::vector<float> output_bias);
 
   heddle::cuda::Context context_;
   Weights weights_;

@@ -14,8 +14,6 @@ constexpr int64_t kWidestNorm = 16384;  // that norm.cu takes
 }  // namespace
 
 void check_fits(const TransformerConfig& config, const char* what, const char* hint) {
-  HEDDLE_CHECK(!config.is_language_model(), what,
-               " on a GPU: found a language model; expected an encoder–decoder. Hint: ", hint);
   const auto multiple = [&](const char* which, int64_t found) {
     HEDDLE_CHECK(found % 8 == 0, what, " on a GPU: ", which, " is ", found,
                  "; expected a multiple of 8. Hint: ", hint);
@@ -23,8 +21,10 @@ void check_fits(const TransformerConfig& config, const char* what, const char* h
   multiple("the width", config.width);
   HEDDLE_CHECK(config.width <= kWidestNorm, what, " on a GPU: the width is ", config.width,
                "; expected at most ", kWidestNorm, ". Hint: ", hint);
-  for (const auto& [stack, head] : {std::pair{&config.encoder, config.encoder_head_width()},
+  const int64_t of_encoder = config.is_language_model() ? 0 : config.encoder_head_width();
+  for (const auto& [stack, head] : {std::pair{&config.encoder, of_encoder},
                                     std::pair{&config.decoder, config.decoder_head_width()}}) {
+    if (stack->layers == 0) continue;
     multiple("the width of the feed-forward layers", stack->ffn_width);
     multiple("the width of a head", head);
     HEDDLE_CHECK(head <= attention::kMaxHeadDim, what, " on a GPU: the width of a head is ", head,

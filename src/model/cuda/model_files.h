@@ -7,9 +7,9 @@
 
 namespace heddle::model::cuda {
 
-/// Throws, with the hint, where a model does not fit the kernels: a language model, widths and head
-/// widths that are no multiples of 8, widths beyond 16,384, heads wider than 256. `what` is to be
-/// done with it: "training".
+/// Throws, with the hint, where a model does not fit the kernels: widths and head widths that are
+/// no multiples of 8, widths beyond 16,384, heads wider than 256. `what` is to be done with it:
+/// "training".
 void check_fits(const TransformerConfig& config, const char* what, const char* hint);
 
 /// In the order of parameters_of.

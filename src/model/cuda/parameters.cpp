@@ -1,15 +1,14 @@
 #include "heddle/model/cuda/parameters.h"
 
-#include <functional>
+#include <algorithm>
+#include <string>
 #include <utility>
 
 #include "heddle/base/error.h"
 
 namespace heddle::model::cuda {
 
-namespace {
-
-constexpr int64_t kAlignment = 64;  // elements
+using autograd::cuda::ParameterRange;
 
 void each_projection(const Weights& weights, const std::function<void(const Projection&)>& visit) {
   for (const EncoderLayer& layer : weights.encoder) {
@@ -30,27 +29,25 @@ void each_projection(const Weights& weights, const std::function<void(const Proj
   }
 }
 
-}  // namespace
-
 /// Gives each parameter its place.
 class DeviceParameters::Placer {
  public:
-  Placer(DeviceParameters& parameters, const Weights& weights, std::span<const Tensor> values)
-      : to_(parameters), weights_(weights), values_(values) {
-    to_.offsets_.assign(values.size(), -1);
+  explicit Placer(const Weights& weights) : weights_(weights) {
+    layout_.shapes = parameters_of(weights.config);
+    layout_.offsets.assign(layout_.shapes.size(), -1);
+    factors_.assign(layout_.shapes.size(), 1.0f);
   }
 
-  void run() {
+  TrainedLayout run() {
     each_projection(weights_, [this](const Projection& projection) { place_weights(projection); });
     place_table(weights_.output_number);
     place_rest(true);
-    to_.matrices_ = end_;
+    layout_.matrices = layout_.count;
     each_projection(weights_, [this](const Projection& projection) { place_biases(projection); });
     place_table(weights_.output_bias_number);
     place_rest(false);
+    return layout_;
   }
-
-  int64_t end() const { return end_; }
 
   /// Where the bias of a projection begins; −1: it has none.
   int64_t bias_of(const Projection& projection) const {
@@ -58,14 +55,19 @@ class DeviceParameters::Placer {
     return found == biases_.end() ? -1 : found->second;
   }
 
- private:
-  void align() { end_ = (end_ + kAlignment - 1) / kAlignment * kAlignment; }
+  /// Of a parameter in its copy.
+  float factor(size_t number) const { return factors_[number]; }
 
-  void place(ParameterNumber number) {
-    int64_t& offset = to_.offsets_[static_cast<size_t>(number)];
-    HEDDLE_CHECK(offset < 0, "training: parameter ", number, " is part of two projections");
-    offset = end_;
-    end_ += values_[static_cast<size_t>(number)].elements();
+ private:
+  void align() { layout_.count = TrainedLayout::aligned(layout_.count); }
+
+  void place(ParameterNumber number, float factor = 1) {
+    const auto at = static_cast<size_t>(number);
+    HEDDLE_CHECK(layout_.offsets[at] < 0, "training: parameter ", number,
+                 " is part of two projections");
+    layout_.offsets[at] = layout_.count;
+    factors_[at] = factor;
+    layout_.count += layout_.shapes[at].shape.elements();
   }
 
   void place_weights(const Projection& projection) {
@@ -73,28 +75,21 @@ class DeviceParameters::Placer {
     HEDDLE_CHECK(projection.parts.size() == 1, "training: projections that stand apart; ",
                  "expected single precision throughout");
     align();
-    const Projection::Part& part = projection.parts.front();
-    for (const Projection::Part::Source& source : part.sources) {
-      const int64_t begin = end_;
-      place(source.weight);
-      if (source.weight_factor != 1) {
-        to_.scaled_.push_back({begin, end_ - begin, source.weight_factor});
-      }
+    for (const Projection::Part::Source& source : projection.parts.front().sources) {
+      place(source.weight, source.weight_factor);
     }
   }
 
   void place_biases(const Projection& projection) {
     if (projection.parts.empty() || projection.parts.front().bias.empty()) return;
     align();
-    biases_[&projection] = end_;
+    biases_[&projection] = layout_.count;
     for (const Projection::Part::Source& source : projection.parts.front().sources) {
-      const int64_t begin = end_;
       if (source.bias >= 0) {
-        place(source.bias);
+        place(source.bias, source.bias_factor);
       } else {
-        end_ += source.rows;  // stays 0
+        layout_.count += source.rows;  // stays 0
       }
-      if (source.bias_factor != 1) to_.scaled_.push_back({begin, end_ - begin, source.bias_factor});
     }
   }
 
@@ -103,147 +98,207 @@ class DeviceParameters::Placer {
     if (number < 0) return;
     align();
     place(number);
-    const Shape& shape = values_[static_cast<size_t>(number)].shape();
-    end_ += (padded(shape[0]) - shape[0]) * (shape.rank() > 1 ? shape[1] : 1);
+    const Shape& shape = layout_.shapes[static_cast<size_t>(number)].shape;
+    layout_.count += (padded(shape[0]) - shape[0]) * (shape.rank() > 1 ? shape[1] : 1);
   }
 
   void place_rest(bool matrices) {
-    for (size_t i = 0; i < values_.size(); ++i) {
-      if (to_.offsets_[i] >= 0 || (values_[i].rank() > 1) != matrices) continue;
+    for (size_t i = 0; i < layout_.shapes.size(); ++i) {
+      if (layout_.offsets[i] >= 0 || (layout_.shapes[i].shape.rank() > 1) != matrices) continue;
       align();
       place(static_cast<ParameterNumber>(i));
     }
     align();
   }
 
-  DeviceParameters& to_;
   const Weights& weights_;
-  std::span<const Tensor> values_;
-  int64_t end_ = 0;
+  TrainedLayout layout_;
+  std::vector<float> factors_;  // by number
   std::unordered_map<const Projection*, int64_t> biases_;
 };
 
-DeviceParameters::DeviceParameters(const Weights& weights, std::span<const Tensor> values,
-                                   heddle::cuda::Context& context, Use use)
+DeviceParameters::DeviceParameters(const Weights& weights, const ModelFiles& files,
+                                   heddle::cuda::Context& context, Use use,
+                                   const TrainedParameters* apart)
     : context_(context) {
-  Placer placer(*this, weights, values);
-  placer.run();
-  Allocator& memory = heddle::cuda::block_allocator(context.device().index);
-  values_ = Tensor::empty({placer.end()}, DType::f32, memory);
-  if (use == Use::training) gradients_ = Tensor::empty({placer.end()}, DType::f32, memory);
-  copies_ = Tensor::empty({placer.end()}, DType::bf16, memory);
-  heddle::cuda::zero(values_, context.stream());
-  if (use == Use::training) zero_gradients();
-  upload(values, this->values());
-  refresh_copies();
-  if (use == Use::inference) keep_vectors();
-
-  each_projection(weights, [&](const Projection& projection) {
-    if (projection.parts.empty()) return;
-    const Projection::Part& part = projection.parts.front();
-    std::vector<autograd::cuda::ParameterRange> ranges[2];  // of weights and biases
-    int64_t row = 0;
-    for (const Projection::Part::Source& source : part.sources) {
-      const int64_t end = row + source.rows;
-      if (!ranges[0].empty() && ranges[0].back().factor == source.weight_factor) {
-        ranges[0].back().end = end;  // they lie next to each other: one product
-      } else {
-        ranges[0].push_back({row, end, source.weight_factor, gradient(source.weight)});
-      }
-      if (source.bias >= 0 && !ranges[1].empty() && ranges[1].back().end == row &&
-          ranges[1].back().factor == source.bias_factor) {
-        ranges[1].back().end = end;
-      } else if (source.bias >= 0) {
-        ranges[1].push_back({row, end, source.bias_factor, gradient(source.bias)});
-      }
-      row = end;
+  Placer placer(weights);
+  layout_ = placer.run();
+  if (use == Use::training) {
+    trained_ = std::make_unique<TrainedParameters>(layout_, context);
+    copies_ = trained_->copies();
+    for (size_t i = 0; i < layout_.shapes.size(); ++i) {
+      if (placer.factor(i) == 1) continue;
+      const auto number = static_cast<ParameterNumber>(i);
+      others_.push_back({trained_->value(number), layout_.shapes[i].shape.elements(),
+                         placer.factor(i), copies_ + offset(number)});
     }
-    for (auto& each : ranges) ranges_.push_back(std::move(each));
-    const size_t last = ranges_.size() - 1;
-    const int64_t bias = placer.bias_of(projection);
-    const ParameterNumber first = part.sources.front().weight;
-    linears_.emplace(&projection,
-                     autograd::cuda::Linear{.weight = copy(first),
-                                            .bias = bias < 0 ? nullptr : copies() + bias,
-                                            .out = projection.width,
-                                            .in = part.matrix.columns(),
-                                            .weights = ranges_[last - 1],
-                                            .biases = ranges_[last]});
+    load_trained(files);
+  } else {
+    load_frozen(files, placer);
+    if (apart != nullptr) find_apart(*apart, placer);
+  }
+  refresh_others();
+  each_projection(weights, [&](const Projection& projection) {
+    if (!projection.parts.empty()) make_linear(projection, placer);
   });
 }
 
-void DeviceParameters::keep_vectors() {
-  const int64_t vectors = values_.elements() - matrices_;
-  Tensor kept =
-      Tensor::empty({vectors}, DType::f32, heddle::cuda::block_allocator(context_.device().index));
-  if (vectors > 0) {
-    heddle::cuda::copy(values_.slice(0, matrices_, matrices_ + vectors), kept, context_.stream());
+void DeviceParameters::load_trained(const ModelFiles& files) {
+  for (size_t i = 0; i < layout_.shapes.size(); ++i) {
+    const ParameterShape& each = layout_.shapes[i];
+    heddle::cuda::copy(to_f32(files.parameters.require(each.name, each.shape)),
+                       Tensor::wrap(trained_->value(static_cast<ParameterNumber>(i)), each.shape,
+                                    each.shape.row_major_strides(), DType::f32, context_.device()),
+                       context_.stream());
   }
-  context_.synchronize();  // the block goes back to the driver
-  values_ = std::move(kept);
-  first_value_ = matrices_;
+  context_.synchronize();
+  trained_->refresh_copies();
+}
+
+void DeviceParameters::load_frozen(const ModelFiles& files, const Placer& placer) {
+  Allocator& memory = heddle::cuda::block_allocator(context_.device().index);
+  const int64_t vectors = layout_.count - layout_.matrices;
+  frozen_copies_ = Tensor::empty({layout_.count}, DType::bf16, memory);
+  frozen_vectors_ =
+      Tensor::empty({std::max<int64_t>(vectors, TrainedLayout::kAlignment)}, DType::f32, memory);
+  copies_ = frozen_copies_.data<BFloat16>();
+  const heddle::cuda::StreamHandle stream = context_.stream();
+  heddle::cuda::zero(frozen_copies_, stream);
+  heddle::cuda::zero(frozen_vectors_, stream);
+  int64_t largest = 0;
+  for (const ParameterShape& each : layout_.shapes) {
+    largest = std::max(largest, each.shape.elements());
+  }
+  Tensor staging;  // f32, of one matrix after the other
+  for (size_t i = 0; i < layout_.shapes.size(); ++i) {
+    const Shape& shape = layout_.shapes[i].shape;
+    const Parameter& given = files.parameters.require(layout_.shapes[i].name, shape);
+    const int64_t at = layout_.offsets[i];
+    const auto view = [&](void* data, DType type) {
+      return Tensor::wrap(data, shape, shape.row_major_strides(), type, context_.device());
+    };
+    if (at < layout_.matrices && given.values.dtype() == DType::bf16 && placer.factor(i) == 1) {
+      heddle::cuda::copy(given.values, view(copies_ + at, DType::bf16), stream);
+      continue;
+    }
+    if (at < layout_.matrices && !staging.defined()) {
+      staging = Tensor::empty({largest}, DType::f32, memory);
+    }
+    float* singles = at < layout_.matrices
+                         ? staging.data<float>()
+                         : frozen_vectors_.data<float>() + (at - layout_.matrices);
+    heddle::cuda::copy(to_f32(given), view(singles, DType::f32), stream);
+    HEDDLE_CUDA_CHECK(ops::cuda::launch_convert(singles, shape.elements(), placer.factor(i),
+                                                copies_ + at, stream));
+  }
+  context_.synchronize();  // the staging goes back to the driver
+}
+
+void DeviceParameters::find_apart(const TrainedParameters& apart, const Placer& placer) {
+  apart_ = &apart;
+  std::unordered_map<std::string, int32_t> places;
+  for (const ParameterShape& each : apart.shapes()) {
+    places.emplace(each.name, static_cast<int32_t>(places.size()));
+  }
+  apart_places_.assign(layout_.shapes.size(), -1);
+  for (size_t i = 0; i < layout_.shapes.size(); ++i) {
+    const auto found = places.find(layout_.shapes[i].name);
+    if (found == places.end()) continue;
+    apart_places_[i] = found->second;
+    others_.push_back({apart.value(found->second), layout_.shapes[i].shape.elements(),
+                       placer.factor(i), copies_ + layout_.offsets[i]});
+  }
+}
+
+namespace {
+
+/// Appends a range of something trained, to the last one where they lie next to each other.
+void add_range(const ParameterRange& range, int64_t row_elements,
+               std::vector<ParameterRange>& ranges) {
+  if (range.d_values == nullptr) return;
+  if (!ranges.empty()) {
+    ParameterRange& last = ranges.back();
+    if (last.end == range.begin && last.factor == range.factor &&
+        last.d_values + (last.end - last.begin) * row_elements == range.d_values) {
+      last.end = range.end;
+      return;
+    }
+  }
+  ranges.push_back(range);
+}
+
+}  // namespace
+
+void DeviceParameters::make_linear(const Projection& projection, const Placer& placer) {
+  const Projection::Part& part = projection.parts.front();
+  const int64_t in = part.matrix.columns(), bias = placer.bias_of(projection);
+  std::vector<ParameterRange> weights, biases;
+  int64_t row = 0;
+  for (const Projection::Part::Source& source : part.sources) {
+    const int64_t end = row + source.rows;
+    add_range({row, end, source.weight_factor, gradient(source.weight)}, in, weights);
+    add_range({row, end, source.bias_factor, gradient(source.bias)}, 1, biases);
+    row = end;
+  }
+  ranges_.push_back(std::move(weights));
+  ranges_.push_back(std::move(biases));
+  const size_t last = ranges_.size() - 1;
+  linears_.emplace(&projection, autograd::cuda::Linear{.weight = copy(part.sources.front().weight),
+                                                       .bias = bias < 0 ? nullptr : copies_ + bias,
+                                                       .out = projection.width,
+                                                       .in = in,
+                                                       .weights = ranges_[last - 1],
+                                                       .biases = ranges_[last]});
 }
 
 int64_t DeviceParameters::bytes() const {
-  const int64_t singles = values_.elements() + (is_trained() ? gradients_.elements() : 0);
-  return singles * int64_t{sizeof(float)} + copies_.elements() * int64_t{sizeof(BFloat16)};
+  if (trained_) return trained_->bytes();
+  return frozen_copies_.elements() * int64_t{sizeof(BFloat16)} +
+         frozen_vectors_.elements() * int64_t{sizeof(float)};
 }
 
 const float* DeviceParameters::value(ParameterNumber number) const {
   if (number < 0) return nullptr;
-  const int64_t place = offset(number);
-  HEDDLE_CHECK(place >= first_value_, "model: the f32 values of matrix ", number,
+  if (trained_) return trained_->value(number);
+  if (const int32_t place = place_apart(number); place >= 0) return apart_->value(place);
+  const int64_t place = offset(number) - layout_.matrices;
+  HEDDLE_CHECK(place >= 0, "model: the f32 values of matrix ", number,
                " on a GPU; expected a vector, or a model that is trained");
-  return values() + (place - first_value_);
+  return frozen_vectors_.data<float>() + place;
 }
 
-void DeviceParameters::zero_gradients() { heddle::cuda::zero(gradients_, context_.stream()); }
-
-void DeviceParameters::refresh_copies() {
-  HEDDLE_CUDA_CHECK(ops::cuda::launch_convert(values(), count(), 1, copies(), context_.stream()));
-  refresh_scaled();
+float* DeviceParameters::gradient(ParameterNumber number) const {
+  if (number < 0) return nullptr;
+  if (trained_) return trained_->gradient(number);
+  const int32_t place = place_apart(number);
+  return place < 0 ? nullptr : apart_->gradient(place);
 }
 
-void DeviceParameters::refresh_scaled() {
-  for (const Scaled& part : scaled_) {
-    HEDDLE_CUDA_CHECK(ops::cuda::launch_convert(values() + part.begin, part.count, part.factor,
-                                                copies() + part.begin, context_.stream()));
+void DeviceParameters::round_copies() {
+  HEDDLE_CHECK(trained_ != nullptr, "quantize_bits: found frozen weights; expected a model that is "
+               "trained as a whole");
+  for (size_t i = 0; i < layout_.shapes.size(); ++i) {
+    const auto& [name, shape, dtype] = layout_.shapes[i];
+    if (!is_quantised(name, shape)) continue;
+    const auto number = static_cast<ParameterNumber>(i);
+    float factor = 1;
+    for (const Other& each : others_) {
+      if (each.from == trained_->value(number)) factor = each.factor;
+    }
+    HEDDLE_CUDA_CHECK(ops::cuda::launch_round_rows({.rows = shape[0],
+                                                    .columns = shape[1],
+                                                    .from = trained_->value(number),
+                                                    .factor = factor,
+                                                    .to = trained_->copy(number)},
+                                                   context_.stream()));
   }
 }
 
-void DeviceParameters::round_copy(ParameterNumber number, const Shape& shape) {
-  const int64_t begin = offset(number);
-  float factor = 1;
-  for (const Scaled& part : scaled_) {
-    if (part.begin == begin) factor = part.factor;
+void DeviceParameters::refresh_others() {
+  for (const Other& each : others_) {
+    HEDDLE_CUDA_CHECK(
+        ops::cuda::launch_convert(each.from, each.count, each.factor, each.to, context_.stream()));
   }
-  HEDDLE_CUDA_CHECK(ops::cuda::launch_round_rows({.rows = shape[0],
-                                                  .columns = shape[1],
-                                                  .from = values() + begin,
-                                                  .factor = factor,
-                                                  .to = copies() + begin},
-                                                 context_.stream()));
-}
-
-void DeviceParameters::upload(std::span<const Tensor> from, float* array) const {
-  for (size_t i = 0; i < from.size(); ++i) {
-    const Shape& shape = from[i].shape();
-    heddle::cuda::copy(from[i],
-                       Tensor::wrap(array + offsets_[i], shape, shape.row_major_strides(),
-                                    DType::f32, context_.device()),
-                       context_.stream());
-  }
-  context_.synchronize();
-}
-
-void DeviceParameters::download(const float* array, std::span<Tensor> to) const {
-  for (size_t i = 0; i < to.size(); ++i) {
-    const Shape& shape = to[i].shape();
-    heddle::cuda::copy(Tensor::wrap(const_cast<float*>(array) + offsets_[i], shape,
-                                    shape.row_major_strides(), DType::f32, context_.device()),
-                       to[i], context_.stream());
-  }
-  context_.synchronize();
 }
 
 }  // namespace heddle::model::cuda

@@ -1,48 +1,48 @@
-// All parameters of a model on a GPU: f32 masters, their f32 gradients, and bf16 copies, which
-// products read. Each is one array; what one projection is made of lies next to each other in it,
-// so that it is one matrix. A model that is not trained has no gradients, and of the masters those
-// of the vectors alone.
+// All parameters of a model on a GPU. What one projection is made of lies next to each other, so
+// that it is one matrix. Those that are trained have f32 masters, gradients and bf16 copies; of the
+// others, which are frozen, matrices are bf16 alone, and vectors f32 and bf16.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <span>
 #include <unordered_map>
 #include <vector>
 
 #include "heddle/autograd/cuda/functions.h"
+#include "heddle/model/cuda/trained_parameters.h"
 #include "heddle/model/weights.h"
 #include "heddle/tensor/cuda.h"
 
 namespace heddle::model::cuda {
 
+/// Calls visit with each projection of the layers, empty ones too.
+void each_projection(const Weights& weights, const std::function<void(const Projection&)>& visit);
+
 class DeviceParameters {
  public:
-  enum class Use : uint8_t { training, inference };
+  enum class Use : uint8_t { training, frozen };
 
-  /// Places the parameters, takes their values over and zeros the gradients. `weights` says what
-  /// belongs together and outlives this.
-  DeviceParameters(const Weights& weights, std::span<const Tensor> values,
-                   heddle::cuda::Context& context, Use use = Use::training);
+  /// Places the parameters and takes their values over. `weights` says what belongs together and
+  /// outlives this. Frozen ones that `apart` has, by name, are trained there: they have its values
+  /// and gradients, and products here read copies of its values.
+  DeviceParameters(const Weights& weights, const ModelFiles& files, heddle::cuda::Context& context,
+                   Use use = Use::training, const TrainedParameters* apart = nullptr);
   DeviceParameters(const DeviceParameters&) = delete;
   DeviceParameters& operator=(const DeviceParameters&) = delete;
 
-  int64_t count() const { return copies_.elements(); }  ///< with the gaps, which stay 0
-  int64_t matrices() const { return matrices_; }        ///< elements before the first vector
+  bool is_trained() const { return trained_ != nullptr; }        ///< all of them
+  TrainedParameters* trained() const { return trained_.get(); }  ///< or null
+  int64_t bytes() const;  ///< on the GPU, without what is apart
 
-  float* values() const { return values_.data<float>(); }  ///< when trained
-  float* gradients() const { return gradients_.data<float>(); }
-  BFloat16* copies() const { return copies_.data<BFloat16>(); }
-
-  bool is_trained() const { return gradients_.defined(); }
-  int64_t bytes() const;  ///< on the GPU
-
-  // Null for −1. Without training there are values of vectors alone, and no gradients.
+  // Null for −1, and where there is none. Of frozen parameters there are values of vectors alone,
+  // and no gradients.
   const float* value(ParameterNumber number) const;
-  float* gradient(ParameterNumber number) const {
-    return is_trained() ? at(gradients(), number) : nullptr;
+  float* gradient(ParameterNumber number) const;
+  const BFloat16* copy(ParameterNumber number) const {
+    return number < 0 ? nullptr : copies_ + offset(number);
   }
-  const BFloat16* copy(ParameterNumber number) const { return at(copies(), number); }
-  int64_t offset(ParameterNumber number) const { return offsets_[static_cast<size_t>(number)]; }
 
   /// One of the weights' projections.
   const autograd::cuda::Linear& linear(const Projection& projection) const {
@@ -52,39 +52,44 @@ class DeviceParameters {
   /// Rows of the output table, and elements of its bias, with those of zeros behind the last.
   static int64_t padded(int64_t vocabulary) { return (vocabulary + 63) / 64 * 64; }
 
-  void zero_gradients();
-  void refresh_copies();  ///< after values were written
-  void refresh_scaled();  ///< … and copies too: those alone that are not equal to their values
+  /// After values of what is trained were written, and copies beside them: those copies that are
+  /// not equal to their values, or lie here.
+  void refresh_others();
 
-  /// The copy of a matrix becomes what int8 would hold of its values.
-  void round_copy(ParameterNumber number, const Shape& shape);
-
-  /// From and to host tensors in the order of parameters_of. The array is `values`, or another of
-  /// this layout.
-  void upload(std::span<const Tensor> from, float* array) const;
-  void download(const float* array, std::span<Tensor> to) const;
+  /// The copies of matrices become what int8 would hold of their values (ops/int8_rows.h), until
+  /// they are written again.
+  void round_copies();
 
  private:
   class Placer;
 
-  template <typename T>
-  T* at(T* array, ParameterNumber number) const {
-    return number < 0 ? nullptr : array + offsets_[static_cast<size_t>(number)];
+  int64_t offset(ParameterNumber number) const {
+    return layout_.offsets[static_cast<size_t>(number)];
+  }
+  int32_t place_apart(ParameterNumber number) const {
+    return apart_ == nullptr ? -1 : apart_places_[static_cast<size_t>(number)];
   }
 
-  void keep_vectors();
+  void load_trained(const ModelFiles& files);
+  void load_frozen(const ModelFiles& files, const Placer& placer);
+  void find_apart(const TrainedParameters& apart, const Placer& placer);
+  void make_linear(const Projection& projection, const Placer& placer);
 
-  struct Scaled {
-    int64_t begin, count;
+  struct Other {  // to = factor · from
+    const float* from;
+    int64_t count;
     float factor;
+    BFloat16* to;
   };
 
   heddle::cuda::Context& context_;
-  std::vector<int64_t> offsets_;  // by number
-  int64_t matrices_ = 0;
-  int64_t first_value_ = 0;  // place of values_[0]
-  Tensor values_, gradients_, copies_;
-  std::vector<Scaled> scaled_;
+  TrainedLayout layout_;
+  std::unique_ptr<TrainedParameters> trained_;
+  const TrainedParameters* apart_ = nullptr;
+  std::vector<int32_t> apart_places_;      // of our numbers among those apart, or −1
+  Tensor frozen_copies_, frozen_vectors_;  // the latter from layout_.matrices on
+  BFloat16* copies_ = nullptr;
+  std::vector<Other> others_;
   std::unordered_map<const Projection*, autograd::cuda::Linear> linears_;
   std::vector<std::vector<autograd::cuda::ParameterRange>> ranges_;  // of the linears
 };

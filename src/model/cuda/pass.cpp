@@ -27,6 +27,11 @@ const StackEnds& PositionTables::ends_of(int side) const {
   return side == 0 ? weights_.encoder_ends : weights_.decoder_ends;
 }
 
+PositionTables::Rotary PositionTables::rotary(int number) const {
+  const StackEnds& ends = ends_of(number == 0 ? 0 : 1);
+  return {number < 2 ? ends.rotary : ends.sliding_rotary, ends.attention.head_width};
+}
+
 /// On the host, rows of all positions; undefined when nothing is added.
 Tensor PositionTables::added_table(const StackEnds& ends) const {
   const int64_t most = weights_.config.max_positions, width = weights_.config.width;
@@ -57,13 +62,22 @@ bool PositionTables::extend(int64_t count) {
     const bool is_parameter = ends.positions_number >= 0 && parameters_.is_trained();
     const Tensor added = is_parameter ? Tensor{} : added_table(ends);
     if (added.defined()) computed_[side] = to_gpu(added);
-    if (!ends.rotary.used()) continue;
-    const int64_t width = ends.attention.head_width;
+  }
+  for (int i = 0; i < kRotaries; ++i) {
+    const auto [rotary, width] = this->rotary(i);
+    if (!rotary.used()) continue;
     const Tensor table = Tensor::empty({count_, width}, DType::f32);
-    for (int64_t p = 0; p < count_; ++p) ends.rotary.compute(p, table.data<float>() + p * width);
-    angles_[side] = to_gpu(table);
+    for (int64_t p = 0; p < count_; ++p) rotary.compute(p, table.data<float>() + p * width);
+    angles_[i] = to_gpu(table);
   }
   return true;
+}
+
+const float* PositionTables::angles(const RotaryTable& rotary) const {
+  for (int i = 0; i < kRotaries; ++i) {
+    if (&this->rotary(i).table == &rotary) return angles_[i].data<float>();
+  }
+  detail::throw_error("model: a table of rotary positions that is none of the model's");
 }
 
 const float* PositionTables::added(const StackEnds& ends) const {
@@ -84,7 +98,34 @@ ops::cuda::DropoutKey Pass::next_dropout(double probability) {
 }
 
 void Pass::linear(const Rows& x, const Projection& projection, const After& after, Rows& y) {
-  ag::linear(run_, x, parts_.parameters.linear(projection), after.activation, after.residual, y);
+  const Projection::Part& part = projection.parts.front();
+  const Rows input = x;
+  ag::linear(run_, input, parts_.parameters.linear(projection), after.activation, after.residual,
+             y);
+  if (!part.low_rank) return;
+  HEDDLE_CHECK(after.activation == ops::Activation::none,
+               "model: an adapter before an activation; expected a gated feed-forward");
+  add_low_rank(input, part, y);
+}
+
+void Pass::add_low_rank(const Rows& x, const Projection::Part& part, const Rows& y) {
+  const Scope scope(*this);
+  Rows input = x;  // the adapter's, with dropout of its own
+  if (const double probability = part.low_rank->dropout; trains_ && probability > 0) {
+    const ops::cuda::DropoutKey key = next_dropout(probability);
+    if (run_.tape == nullptr) {
+      input = rows(x.count(), x.width());
+      HEDDLE_CUDA_CHECK(ops::cuda::launch_add({.extent = x.extent(),
+                                               .first = {nullptr, 0},
+                                               .second = x.view(),
+                                               .y = input.view(),
+                                               .dropout = key},
+                                              parts_.machine.stream()));
+    } else {
+      ag::drop(run_, key, input);
+    }
+  }
+  ag::add_low_rank(run_, input, parts_.adapter->products(part), y);
 }
 
 void Pass::norm(Rows& x, const Rows* residual, const NormWeights& norm, const ops::Next&, Rows& y,
@@ -100,8 +141,18 @@ void Pass::norm(Rows& x, const Rows* residual, const NormWeights& norm, const op
            drops ? next_dropout(settings_.dropout.probability) : ops::cuda::DropoutKey{}, y);
 }
 
-void Pass::norm_heads(const HeadNorms&, const AttentionShape&, Rows&) {
-  HEDDLE_CHECK(false, "model: norms of heads on a GPU; expected a model without them");
+void Pass::norm_heads(const HeadNorms& norms, const AttentionShape& shape, Rows& x) {
+  const DeviceParameters& parameters = parts_.parameters;
+  ag::norm_heads(run_, x,
+                 {.heads = shape.heads,
+                  .kv_heads = shape.kv_heads,
+                  .head_width = shape.head_width,
+                  .query_weight = parameters.value(norms.queries.weight_number),
+                  .key_weight = parameters.value(norms.keys.weight_number),
+                  .d_query_weight = parameters.gradient(norms.queries.weight_number),
+                  .d_key_weight = parameters.gradient(norms.keys.weight_number),
+                  .epsilon = static_cast<float>(weights().config.norm_epsilon)},
+                 x);
 }
 
 void Pass::add(const Rows& y, Rows& x, bool drops) {
@@ -149,13 +200,13 @@ void Pass::embed(std::span<const int32_t> tokens, const StackEnds& ends,
 
 void Pass::turn(const RotaryTable& rotary, std::span<const int32_t> positions, int64_t heads,
                 Rows& x) {
-  const bool decodes = &rotary == &weights().decoder_ends.rotary;
-  const StackEnds& ends = decodes ? weights().decoder_ends : weights().encoder_ends;
+  const bool encodes = &rotary == &weights().encoder_ends.rotary;
+  const StackEnds& ends = encodes ? weights().encoder_ends : weights().decoder_ends;
   ag::turn(run_,
            {.heads = heads,
             .head_width = ends.attention.head_width,
             .positions = positions.data(),
-            .table = parts_.tables.angles(ends)},
+            .table = parts_.tables.angles(rotary)},
            x);
 }
 
@@ -199,7 +250,8 @@ void Pass::attend(const Rows& q, const KeysOf<Rows>& keys, const Visible& visibl
                  .k = columns(keys.first_key),
                  .v = columns(keys.first_value),
                  .heads = shape.heads,
-                 .kv_heads = shape.kv_heads},
+                 .kv_heads = shape.kv_heads,
+                 .scale = shape.scale},
                 *visible.mask, *visible.device_mask, out);
 }
 

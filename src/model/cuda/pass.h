@@ -7,6 +7,7 @@
 #include <span>
 
 #include "heddle/autograd/cuda/functions.h"
+#include "heddle/model/cuda/adapter_parameters.h"
 #include "heddle/model/cuda/batch.h"
 #include "heddle/model/cuda/parameters.h"
 #include "heddle/model/layers.h"
@@ -26,21 +27,25 @@ class PositionTables {
   /// Makes sure that positions below `count` are there. True: the tables lie elsewhere now.
   bool extend(int64_t count);
 
-  const float* added(const StackEnds& ends) const;  ///< to embeddings, [positions, D] or null
-  const float* angles(const StackEnds& ends) const {
-    return angles_[&ends == &weights_.decoder_ends ? 1 : 0].data<float>();
-  }
+  const float* added(const StackEnds& ends) const;       ///< to embeddings, [positions, D] or null
+  const float* angles(const RotaryTable& rotary) const;  ///< of one of the weights' tables
 
  private:
   const Weights& weights_;
   const DeviceParameters& parameters_;
   heddle::cuda::Context& context_;
+  struct Rotary {
+    const RotaryTable& table;
+    int64_t head_width;
+  };
+  static constexpr int kRotaries = 3;  // of encoder, decoder and sliding layers
   const StackEnds& ends_of(int side) const;
+  Rotary rotary(int number) const;
   Tensor added_table(const StackEnds& ends) const;
 
   int64_t count_ = 0;
-  Tensor computed_[2];  // of encoder and decoder: [positions, D], or undefined
-  Tensor angles_[2];    // … [positions, E], or undefined
+  Tensor computed_[2];        // of encoder and decoder: [positions, D], or undefined
+  Tensor angles_[kRotaries];  // [positions, E], or undefined
 };
 
 struct PassSettings {
@@ -60,6 +65,7 @@ class Pass {
     const PositionTables& tables;
     const DeviceBatch* batch;
     autograd::cuda::Machine& machine;
+    const AdapterParameters* adapter = nullptr;
   };
 
   /// Without a tape nothing is dropped.
@@ -117,7 +123,12 @@ class Pass {
 
   template <typename F>
   void block(Rows& x, const F& f) {
-    if (run_.tape == nullptr || !settings_.recompute) return f(x);
+    if (run_.tape == nullptr || !settings_.recompute) {
+      f(x);
+      // A bias then sums the rounded gradient, which is all there is when f is computed again.
+      if (x.gradient() != nullptr) x.gradient()->column_sums = nullptr;
+      return;
+    }
     const uint32_t site = site_;
     const uint64_t first_row = first_row_;
     const Rows input = x;
@@ -137,6 +148,7 @@ class Pass {
   }
 
  private:
+  void add_low_rank(const Rows& x, const Projection::Part& part, const Rows& y);
   void attend_over_ranges(const Rows& q, const KeysOf<Rows>& keys, const Visible& visible,
                           const AttentionShape& shape, Rows& out, const AlignmentRows* alignments);
 

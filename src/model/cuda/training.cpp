@@ -5,12 +5,14 @@
 #include <utility>
 
 #include "heddle/base/error.h"
+#include "heddle/model/cuda/adapter_parameters.h"
 #include "heddle/model/cuda/batch.h"
+#include "heddle/model/cuda/forward.h"
 #include "heddle/model/cuda/model_files.h"
+#include "heddle/model/cuda/output_loss.h"
 #include "heddle/model/cuda/parameters.h"
 #include "heddle/model/cuda/pass.h"
-#include "heddle/model/layers.h"
-#include "heddle/model/packed_forward.h"
+#include "heddle/model/device_memory.h"
 #include "heddle/model/weights.h"
 
 namespace heddle::model::cuda {
@@ -18,12 +20,7 @@ namespace heddle::model::cuda {
 namespace {
 
 using ops::cuda::LossTotals;
-using ops::cuda::RowLoss;
 using ops::cuda::Rows;
-
-/// Rows whose logits are made at a time: enough that the sums of the table's gradient are not
-/// fetched too often, few enough for some hundred MB.
-constexpr int64_t kLogits = int64_t{128} << 20;
 
 /// Waits for a stream's work when it goes, whatever became of it.
 class Wait {
@@ -48,138 +45,135 @@ bool has_labels(const TrainingBatch& batch) {
   return std::ranges::any_of(batch.labels, [](int32_t label) { return label >= 0; });
 }
 
+/// With the adapter attached, whose numbers are all that is packed on the host.
+Weights weights_of(const ModelFiles& files, const std::optional<Adapter>& adapter) {
+  Weights weights(files, ops::Precision::f32, Weights::Matrices::shapes);
+  if (!adapter || adapter->settings.targets.empty()) return weights;
+  std::vector<Tensor> values(parameters_of(files.config).size());
+  for (const ParameterShape& each : lora_parameters(files.config, adapter->settings)) {
+    values.push_back(adapter->parameters.require(each.name, each.shape).values);
+  }
+  attach(weights, adapter->settings, values);
+  return weights;
+}
+
 }  // namespace
 
 struct TrainingTransformer::State {
-  State(ModelFiles given, int device)
-      : files(single_precision(std::move(given))),
-        weights(files, ops::Precision::f32),
-        shapes(parameters_of(files.config)),
-        machine(device),
-        parameters(weights, f32_values(files), machine.context()),
-        tables(weights, parameters, machine.context()),
-        totals(Tensor::empty({static_cast<int64_t>(sizeof(LossTotals))}, DType::i8,
-                             heddle::cuda::pinned_allocator())) {
+  State(ModelFiles given, std::optional<Adapter> trained_alone, int device)
+      : files(std::move(given)),
+        adapter(std::move(trained_alone)),
+        weights(weights_of(files, adapter)),
+        machine(device) {
+    if (adapter) adapter_parameters.emplace(weights, *adapter, machine.context());
+    parameters.emplace(weights, files, machine.context(),
+                       adapter ? DeviceParameters::Use::frozen : DeviceParameters::Use::training,
+                       adapter ? &adapter_parameters->trained() : nullptr);
+    tables.emplace(weights, *parameters, machine.context());
+    if (adapter) {
+      adapter_parameters->join(weights, *parameters);
+      adapter_parameters->refresh_gains(machine);
+    }
     files.parameters = {};  // they are on the GPU now
+  }
+
+  TrainedParameters& trained() {
+    return adapter ? adapter_parameters->trained() : *parameters->trained();
+  }
+
+  /// The values of what is trained, on the host.
+  Parameters downloaded() {
+    std::vector<Tensor> values;
+    Parameters made;
+    for (const ParameterShape& each : trained().shapes()) {
+      values.push_back(Tensor::empty(each.shape, DType::f32));
+      made.add(each.name, {values.back()});
+    }
+    trained().download(trained().values(), values);
+    return made;
   }
 
   LossSums run(const TrainingBatch& batch, LaidOutBatch* laid_out, const LossSettings& settings,
                bool trains);
 
-  struct Target {
-    const DeviceBatch& batch;
-    const LossSettings& settings;
-    int32_t teachers;
-  };
+  /// Long rows are large pieces, of which few fit a block: one for all of them wastes nothing.
+  void reserve(const TrainingBatch& batch, const LossSettings& settings);
+
   /// The loss of the decoder's output, and its gradient unless d_hidden has none.
-  void project(const Target& target, const Rows& hidden, ops::cuda::RowsView d_hidden,
-               LossTotals* sums);
-  /// Losses of `count` rows from `first` on; their logits become gradients.
-  void look_at(const Target& target, int64_t first, int64_t count, bool trains, BFloat16* logits,
-               RowLoss* losses);
-  void project_back(const Rows& rows, const BFloat16* d_logits, ops::cuda::RowsView d_rows);
-  int64_t padded_vocabulary() const { return DeviceParameters::padded(weights.output.rows()); }
+  void look_at(const DeviceBatch& batch, const Taught& taught, const Rows& hidden,
+               ops::cuda::RowsView d_hidden, LossTotals* sums);
 
   ModelFiles files;
+  std::optional<Adapter> adapter;  // its settings; the values are on the GPU
   Weights weights;
-  std::vector<ParameterShape> shapes;
   autograd::cuda::Machine machine;
-  DeviceParameters parameters;
-  PositionTables tables;
+  std::optional<AdapterParameters> adapter_parameters;
+  std::optional<DeviceParameters> parameters;
+  std::optional<PositionTables> tables;
   std::shared_ptr<StagingPool> pool = std::make_shared<StagingPool>();
-  Tensor totals;
+  Tensor totals = Tensor::empty({static_cast<int64_t>(sizeof(LossTotals))}, DType::i8,
+                                heddle::cuda::pinned_allocator());
 };
 
-void TrainingTransformer::State::project(const Target& target, const Rows& hidden,
-                                         ops::cuda::RowsView d_hidden, LossTotals* sums) {
-  const ops::Workspace::Scope scope(machine.scratch);
-  const int64_t most =
-      std::min(std::max<int64_t>(kLogits / padded_vocabulary(), 1), hidden.count());
-  auto* logits = machine.scratch.take<BFloat16>(most * padded_vocabulary());
-  auto* losses = machine.scratch.take<RowLoss>(hidden.count());
-  for (int64_t first = 0; first < hidden.count(); first += most) {
-    const Rows rows = hidden.range(first, std::min(first + most, hidden.count()));
-    machine.gemm().multiply({.m = rows.count(),
-                             .n = padded_vocabulary(),
-                             .k = rows.width(),
-                             .a = {rows.row(0), rows.stride()},
-                             .b = {parameters.copy(weights.output_number), rows.width(), true},
-                             .c = logits,
-                             .c_stride = padded_vocabulary(),
-                             .bias = parameters.copy(weights.output_bias_number)});
-    look_at(target, first, rows.count(), d_hidden.data != nullptr, logits, losses);
-    if (d_hidden.data == nullptr) continue;
-    project_back(rows, logits, {d_hidden.data + first * d_hidden.stride, d_hidden.stride});
-  }
-  HEDDLE_CUDA_CHECK(ops::cuda::launch_sum_losses(losses, hidden.count(), sums, machine.stream()));
+void TrainingTransformer::State::reserve(const TrainingBatch& batch, const LossSettings& settings) {
+  const DeviceActivations plan = device_activations(
+      files.config,
+      {.tokens = std::ssize(batch.labels),
+       .labels = std::ranges::count_if(batch.labels, [](int32_t label) { return label >= 0; }),
+       .lora = adapter ? &adapter->settings : nullptr,
+       .recompute = settings.recompute});
+  machine.values.reserve(static_cast<size_t>(plan.values));
+  machine.gradients.reserve(static_cast<size_t>(plan.gradients));
+  machine.scratch.reserve(static_cast<size_t>(plan.scratch));
 }
 
-void TrainingTransformer::State::look_at(const Target& target, int64_t first, int64_t count,
-                                         bool trains, BFloat16* logits, RowLoss* losses) {
-  const DeviceBatch& batch = target.batch;
-  const LossSettings& settings = target.settings;
-  const int64_t choices = first * target.teachers;
-  HEDDLE_CUDA_CHECK(ops::cuda::launch_cross_entropy(
-      {.rows = count,
-       .vocabulary = weights.output.rows(),
-       .logits = {logits, padded_vocabulary()},
-       .labels = batch.labels() + first,
-       .weights = batch.weights() != nullptr ? batch.weights() + first : nullptr,
-       .label_smoothing = static_cast<float>(settings.label_smoothing),
-       .z_loss = static_cast<float>(settings.z_loss),
-       .gradient_scale = static_cast<float>(settings.gradient_scale),
-       .teacher_weight = target.teachers > 0 ? static_cast<float>(settings.teacher_weight) : 0.0f,
-       .teacher_ids = batch.teacher_ids() + choices,
-       .teacher_log_probabilities = batch.teacher_log_probabilities() + choices,
-       .teacher_count = target.teachers,
-       .wants_gradient = trains,
-       .losses = losses + first},
-      machine.stream()));
-}
-
-void TrainingTransformer::State::project_back(const Rows& rows, const BFloat16* d_logits,
-                                              ops::cuda::RowsView d_rows) {
-  const int64_t padded = padded_vocabulary(), width = rows.width();
-  machine.gemm().multiply({.m = rows.count(),
-                           .n = width,
-                           .k = padded,
-                           .a = {d_logits, padded},
-                           .b = {parameters.copy(weights.output_number), width},
-                           .c = d_rows.data,
-                           .c_stride = d_rows.stride});
-  machine.gemm().multiply({.m = padded,
-                           .n = width,
-                           .k = rows.count(),
-                           .a = {d_logits, padded, true},
-                           .b = {rows.row(0), rows.stride()},
-                           .c = parameters.gradient(weights.output_number),
-                           .c_stride = width,
-                           .single = true,
-                           .beta = 1});
-  float* d_bias = parameters.gradient(weights.output_bias_number);
-  if (d_bias == nullptr) return;
+void TrainingTransformer::State::look_at(const DeviceBatch& batch, const Taught& taught,
+                                         const Rows& hidden, ops::cuda::RowsView d_hidden,
+                                         LossTotals* sums) {
+  OutputLoss loss(weights, *parameters, machine);
+  if (!files.config.is_language_model()) return loss.project(taught, hidden, d_hidden, sums);
+  // Most rows of a conversation have no label and need no logits. Rows are looked up, there and
+  // back, as if they were words.
   const ops::Workspace::Scope scope(machine.scratch);
-  const ops::cuda::Extent extent{rows.count(), padded};
-  HEDDLE_CUDA_CHECK(ops::cuda::launch_column_sums(
-      {.extent = extent,
-       .x = {const_cast<BFloat16*>(d_logits), padded},
-       .factor = 1,
-       .sums = d_bias,
-       .scratch = machine.scratch.take<float>(ops::cuda::column_sums_scratch(extent))},
-      machine.stream()));
+  const int64_t width = hidden.width();
+  const auto look_up = [&](const int32_t* places, const BFloat16* from, ops::cuda::RowsView to,
+                           int64_t rows) {
+    HEDDLE_CUDA_CHECK(ops::cuda::launch_embed({.extent = {rows, width},
+                                               .tokens = places,
+                                               .table = from,
+                                               .scale = 1,
+                                               .positions = nullptr,
+                                               .of_row = nullptr,
+                                               .dropout = {},
+                                               .y = to},
+                                              machine.stream()));
+  };
+  const int64_t count = batch.label_count();
+  const auto take = [&] {  // [L, D]
+    return Rows(machine.scratch.take<BFloat16>(count * width), count, width, nullptr);
+  };
+  const Rows labelled = take();
+  look_up(batch.label_places(), hidden.row(0), labelled.view(), count);
+  if (d_hidden.data == nullptr) return loss.project(taught, labelled, d_hidden, sums);
+  const Rows d_labelled = take();
+  loss.project(taught, labelled, d_labelled.view(), sums);
+  look_up(batch.places_of_rows(), d_labelled.row(0), d_hidden, hidden.count());
 }
 
 std::shared_ptr<LaidOutBatch> TrainingTransformer::lay_out(const TrainingBatch& batch) const {
   check_batch(batch, {}, config());
   if (!has_labels(batch)) return {};
-  HEDDLE_CHECK(!batch.pair.sources.empty(),
+  const bool only_texts = config().is_language_model();
+  HEDDLE_CHECK(only_texts || !batch.pair.sources.empty(),
                "training: sentences without a single source token; expected some");
   check_ids("source token", batch.pair.sources, config().source_vocabulary);
   check_ids("target token", batch.pair.targets, config().target_vocabulary);
   check_ids("label", batch.labels, config().target_vocabulary);
   check_ids("teacher's choice", batch.teacher.ids, config().target_vocabulary);
-  const bool learned = state_->weights.encoder_ends.positions_number >= 0;
-  auto* made = new LaidOutBatch(batch, learned, state_->pool->take());
+  const BatchNeeds needs{.learned_positions = state_->weights.encoder_ends.positions_number >= 0,
+                         .only_texts = only_texts,
+                         .window = config().window};
+  auto* made = new LaidOutBatch(batch, needs, state_->pool->take());
   return {made, [pool = state_->pool](LaidOutBatch* done) {
             pool->give(done->release());
             delete done;
@@ -190,6 +184,7 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
                                          const LossSettings& settings, bool trains) {
   check_batch(batch, settings, files.config);
   if (!has_labels(batch)) return {};
+  if (trains && files.config.is_language_model()) reserve(batch, settings);
   const ops::Workspace::Scope values(machine.values), host(machine.host);
   const Wait wait(machine.stream());  // the batch's memory goes round when this returns
   auto* sums = machine.values.take<LossTotals>(1);
@@ -198,7 +193,7 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
   heddle::cuda::zero(on_gpu, machine.stream());
   DeviceBatch placed(*laid_out, machine);
   if (!settings.skip_tiles) placed.skip_nothing();
-  tables.extend(std::max(placed.source().longest, placed.target().longest));
+  tables->extend(std::max(placed.source().longest, placed.target().longest));
 
   std::optional<autograd::cuda::Tape> tape;
   if (trains) tape.emplace(machine);
@@ -206,33 +201,25 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
       .dropout = {.probability = settings.dropout, .seed = settings.seed, .step = settings.step},
       .activation_dropout = settings.activation_dropout,
       .recompute = settings.recompute};
-  Pass pass({weights, parameters, tables, &placed, machine}, of_pass, tape ? &*tape : nullptr);
-  const auto rows_of = [](const BatchSide& side, DeviceBatch::Masked& masked) {
-    return PackedRows{.tokens = side.tokens,
-                      .positions = side.positions,
-                      .visible = {.mask = masked.mask, .device_mask = &masked.on_device}};
-  };
-  const PackedRows sources = rows_of(placed.source(), placed.documents());
-  const DecoderRows targets{
-      .rows = rows_of(placed.target(), placed.causal()),
-      .offsets = placed.target().offsets,
-      .cross = {.mask = placed.cross().mask, .device_mask = &placed.cross().on_device}};
-  const int64_t width = files.config.width;
-  Rows encoded = pass.rows(std::ssize(batch.pair.sources), width);
-  Rows hidden = pass.rows(std::ssize(batch.pair.targets), width);
-  PackedMemory<Pass> memory(encoded);
-  pass.set_first_row(settings.first_row);
-  run_encoder(pass, sources, encoded);
-  pass.set_first_row(settings.first_row);
-  run_decoder(pass, targets, memory, hidden);
+  Pass pass({weights, *parameters, *tables, &placed, machine,
+             adapter_parameters ? &*adapter_parameters : nullptr},
+            of_pass, tape ? &*tape : nullptr);
+  DeviceForward forward(placed, files.config);
+  const Rows hidden = forward.run(pass, settings.first_row);
 
-  const Target target{placed, settings, static_cast<int32_t>(batch.teacher.count)};
+  const Taught taught{.labels = placed.labels(),
+                      .weights = placed.weights(),
+                      .teacher_ids = placed.teacher_ids(),
+                      .teacher_log_probabilities = placed.teacher_log_probabilities(),
+                      .teachers = static_cast<int32_t>(batch.teacher.count),
+                      .settings = settings};
   if (tape) {
-    tape->contribute(
-        hidden, [&](ops::cuda::RowsView d_hidden) { project(target, hidden, d_hidden, sums); });
+    tape->contribute(hidden, [&](ops::cuda::RowsView d_hidden) {
+      look_at(placed, taught, hidden, d_hidden, sums);
+    });
     tape->run_back_to(0);
   } else {
-    project(target, hidden, {nullptr, 0}, sums);
+    look_at(placed, taught, hidden, {nullptr, 0}, sums);
   }
   heddle::cuda::copy(on_gpu, totals, machine.stream());
   machine.context().synchronize();
@@ -240,44 +227,75 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
   return {found.loss, found.nll, found.weight, found.tokens, found.correct};
 }
 
-TrainingTransformer::TrainingTransformer(ModelFiles files, int device) {
+namespace {
+
+void check_trains(const TransformerConfig& config, int device) {
   HEDDLE_CHECK(device == 0, "training on a GPU: found GPU ", device,
                "; expected 0. Hint: CUDA_VISIBLE_DEVICES says which that is");
-  check_fits(files.config, "training", "device: cpu");
-  state_ = std::make_unique<State>(std::move(files), device);
+  check_fits(config, "training", "device: cpu");
+}
+
+}  // namespace
+
+TrainingTransformer::TrainingTransformer(ModelFiles files, int device) {
+  check_trains(files.config, device);
+  state_ = std::make_unique<State>(std::move(files), std::nullopt, device);
+}
+TrainingTransformer::TrainingTransformer(ModelFiles files, Adapter adapter, int device) {
+  check_trains(files.config, device);
+  check_adapter(files.config, adapter);
+  AdapterParameters::check(adapter.settings);
+  state_ = std::make_unique<State>(std::move(files), std::move(adapter), device);
+  state_->adapter->parameters = {};  // they are on the GPU now
 }
 TrainingTransformer::~TrainingTransformer() = default;
 TrainingTransformer::TrainingTransformer(TrainingTransformer&&) noexcept = default;
 TrainingTransformer& TrainingTransformer::operator=(TrainingTransformer&&) noexcept = default;
 
 const TransformerConfig& TrainingTransformer::config() const { return state_->files.config; }
-DeviceParameters& TrainingTransformer::parameters() { return state_->parameters; }
+TrainedParameters& TrainingTransformer::parameters() { return state_->trained(); }
 heddle::cuda::Context& TrainingTransformer::context() { return state_->machine.context(); }
-const std::vector<ParameterShape>& TrainingTransformer::shapes() const { return state_->shapes; }
+const std::vector<ParameterShape>& TrainingTransformer::shapes() const {
+  return state_->trained().shapes();
+}
 
 ModelFiles TrainingTransformer::files() const {
-  std::vector<Tensor> values;
+  HEDDLE_CHECK(!state_->adapter, "training: found an adapter; expected a model that is trained");
   ModelFiles files = state_->files;
-  files.parameters = {};
-  for (const ParameterShape& each : state_->shapes) {
-    values.push_back(Tensor::empty(each.shape, DType::f32));
-    files.parameters.add(each.name, {values.back()});
-  }
-  state_->parameters.download(state_->parameters.values(), values);
+  files.parameters = state_->downloaded();
   return files;
 }
 
-void TrainingTransformer::round_to_int8() {
-  for (size_t i = 0; i < state_->shapes.size(); ++i) {
-    const ParameterShape& each = state_->shapes[i];
-    if (!is_quantised(each.name, each.shape)) continue;
-    state_->parameters.round_copy(static_cast<ParameterNumber>(i), each.shape);
-  }
+Adapter TrainingTransformer::adapter() const {
+  HEDDLE_CHECK(state_->adapter.has_value(), "training: found no adapter; expected one");
+  Adapter adapter = *state_->adapter;
+  adapter.parameters = state_->downloaded();
+  return adapter;
 }
 
+void TrainingTransformer::round_to_int8() { state_->parameters->round_copies(); }
+
 void TrainingTransformer::load(std::span<const Tensor> values) {
-  state_->parameters.upload(values, state_->parameters.values());
-  state_->parameters.refresh_copies();
+  TrainedParameters& trained = state_->trained();
+  trained.upload(values, trained.values());
+  trained.refresh_copies();
+  copies_written();
+}
+
+void TrainingTransformer::copies_written() {
+  state_->parameters->refresh_others();
+  if (state_->adapter_parameters) state_->adapter_parameters->refresh_gains(state_->machine);
+}
+
+int64_t TrainingTransformer::parameter_bytes() const {
+  const int64_t apart = state_->adapter_parameters ? state_->trained().bytes() : 0;
+  return state_->parameters->bytes() + apart;
+}
+
+int64_t TrainingTransformer::workspace_bytes() const {
+  const autograd::cuda::Machine& machine = state_->machine;
+  return static_cast<int64_t>(machine.values.bytes() + machine.gradients.bytes() +
+                              machine.scratch.bytes());
 }
 
 LossSums TrainingTransformer::forward_backward(const TrainingBatch& batch,

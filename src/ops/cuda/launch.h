@@ -68,6 +68,32 @@ bool norm_backward_can_sum(const Extent& extent);     // d_x_sums may be given
 int64_t norm_backward_scratch(const Extent& extent);  // floats
 int launch_norm_backward(const NormBackward& norm, Stream stream);
 
+/// Rows of queries [H · E] | keys [K · E] | values [K · E], E up to 256.
+struct HeadColumns {
+  int64_t rows, heads, kv_heads, head_width;  // T, H, K, E
+};
+
+/// y = x with an RMS norm of each head of the queries and keys by itself; y may be x.
+struct NormHeads {
+  HeadColumns columns;
+  RowsView x, y;
+  const float *query_weight, *key_weight;  // [E]
+  float epsilon;
+};
+int launch_norm_heads(const NormHeads& norm, Stream stream);
+
+/// The gradient of y becomes that of x, in place. Those of the weights are added to.
+struct NormHeadsBackward {
+  HeadColumns columns;
+  RowsView x, d;
+  const float *query_weight, *key_weight;
+  float epsilon;
+  float *d_query_weight, *d_key_weight;  // [E]
+  float* scratch;                        // null: no gradients of weights are wanted
+};
+int64_t norm_heads_scratch(const HeadColumns& columns);  // floats
+int launch_norm_heads_backward(const NormHeadsBackward& norm, Stream stream);
+
 // Elementwise.
 
 /// y = first + drop(second); first null: y = drop(second). y may be either.

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "heddle/base/error.h"
-#include "heddle/model/cuda/parameters.h"
 #include "heddle/ops/cuda/launch.h"
 
 namespace heddle::train::cuda {
@@ -49,7 +48,7 @@ AdamW::AdamW(model::cuda::TrainingTransformer& transformer, const AdamWSettings&
 }
 
 double AdamW::gradient_norm() {
-  const model::cuda::DeviceParameters& parameters = transformer_.parameters();
+  const model::cuda::TrainedParameters& parameters = transformer_.parameters();
   auto* sum = scratch_.data<double>();
   HEDDLE_CUDA_CHECK(ops::cuda::launch_sum_squares(parameters.gradients(), parameters.count(),
                                                   sum + 1, sum, transformer_.context().stream()));
@@ -57,11 +56,11 @@ double AdamW::gradient_norm() {
 }
 
 std::string AdamW::first_not_finite() {
-  const model::cuda::DeviceParameters& parameters = transformer_.parameters();
+  const model::cuda::TrainedParameters& parameters = transformer_.parameters();
   auto* first = reinterpret_cast<int64_t*>(scratch_.data<double>());
   const auto& shapes = transformer_.shapes();
   for (size_t i = 0; i < shapes.size(); ++i) {
-    const auto number = static_cast<model::ParameterNumber>(i);
+    const auto number = static_cast<int64_t>(i);
     const int64_t count = shapes[i].shape.elements();
     HEDDLE_CUDA_CHECK(ops::cuda::launch_first_not_finite(parameters.gradient(number), count, first,
                                                          transformer_.context().stream()));
@@ -72,7 +71,7 @@ std::string AdamW::first_not_finite() {
 
 void AdamW::update(int64_t step, double rate, double scale) {
   HEDDLE_CHECK(step >= 1, "adam: found step ", step, "; expected 1 or more");
-  model::cuda::DeviceParameters& parameters = transformer_.parameters();
+  const model::cuda::TrainedParameters& parameters = transformer_.parameters();
   const AdamWFactors factors = factors_of(settings_, step, rate, scale);
   const ops::cuda::AdamWUpdate update{.count = parameters.count(),
                                       .decayed = parameters.matrices(),
@@ -93,16 +92,16 @@ void AdamW::update(int64_t step, double rate, double scale) {
   const heddle::cuda::StreamHandle stream = transformer_.context().stream();
   HEDDLE_CUDA_CHECK(eight_bits_ ? ops::cuda::launch_adamw(update, eight_bits_->state(), stream)
                                 : ops::cuda::launch_adamw(update, stream));
-  parameters.refresh_scaled();
+  transformer_.copies_written();
 }
 
 void AdamW::swap_average() {
   HEDDLE_CHECK(has_average(), "adam: there is no average of the weights; set ema_decay");
-  model::cuda::DeviceParameters& parameters = transformer_.parameters();
+  const model::cuda::TrainedParameters& parameters = transformer_.parameters();
   HEDDLE_CUDA_CHECK(ops::cuda::launch_swap(parameters.values(), averages_.data<float>(),
                                            parameters.count(), parameters.copies(),
                                            transformer_.context().stream()));
-  parameters.refresh_scaled();
+  transformer_.copies_written();
 }
 
 std::map<std::string, Tensor> AdamW::tensors() const {
@@ -110,7 +109,7 @@ std::map<std::string, Tensor> AdamW::tensors() const {
   const auto add = [&](const std::string& prefix, const Tensor& array) {
     const std::vector<model::ParameterShape>& shapes = transformer_.shapes();
     for (size_t i = 0; i < shapes.size(); ++i) {
-      const auto number = static_cast<model::ParameterNumber>(i);
+      const auto number = static_cast<int64_t>(i);
       const Shape& shape = shapes[i].shape;
       tensors.emplace(prefix + shapes[i].name,
                       Tensor::wrap(array.data<float>() + transformer_.parameters().offset(number),

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <vector>
 
-#include "heddle/model/cuda/parameters.h"
 #include "heddle/train/moment.h"
 
 namespace heddle::train::cuda {
@@ -23,11 +22,11 @@ struct Layout {
 };
 
 Layout lay_out(const std::vector<model::ParameterShape>& shapes,
-               const model::cuda::DeviceParameters& parameters) {
+               const model::cuda::TrainedParameters& parameters) {
   Layout layout;
   for (size_t i = 0; i < shapes.size(); ++i) {
     const Shape& shape = shapes[i].shape;
-    const int64_t begin = parameters.offset(static_cast<model::ParameterNumber>(i));
+    const int64_t begin = parameters.offset(static_cast<int64_t>(i));
     const bool coded = Moment::is_coded(shape, 8);
     layout.first_block.push_back(std::ssize(layout.blocks));
     layout.first_plain.push_back(coded ? -1 : layout.plain);
@@ -102,7 +101,7 @@ EightBitMoments::EightBitMoments(model::cuda::TrainingTransformer& transformer) 
         tensors_.emplace(name, view<float>(plain_[moment], layout.first_plain[i], shape));
         continue;
       }
-      const int64_t begin = transformer.parameters().offset(static_cast<model::ParameterNumber>(i));
+      const int64_t begin = transformer.parameters().offset(static_cast<int64_t>(i));
       tensors_.emplace(name, view<int8_t>(places_[moment], begin, shape));
       tensors_.emplace(name + ".absmax",
                        view<float>(sizes_[moment], layout.first_block[i],
