@@ -221,8 +221,8 @@ void add_evaluate_command(const Command& parent) {
   command.option("--save", options->save, "Write the translations there", "FILE");
   command.option("--beam", options->beam, "Hypotheses kept; 1: greedy");
   command.option("--threads", options->threads, "Workers; 0: one a processor");
-  command.option("--device", options->device,
-                 "cpu, cuda or auto; --generate answers on the CPU", "KIND");
+  command.option("--device", options->device, "cpu, cuda or auto; --generate answers on the CPU",
+                 "KIND");
   command.option("--source-language", options->language, "Where sentences end: en, de, …", "NAME");
   command.flag("--shortlist", options->shortlist, "Use the model's lexical shortlist");
   command.footer(

@@ -118,6 +118,7 @@ class Teaching {
         .text_key = text.key,
         .student = text.student,
         .folder = cache_of(config),
+        .device = device_of(config),
         .progress = [](uint64_t done,
                        uint64_t all) { say(str("teachers: ", done, " of ", all, " pairs")); },
         .stop_requested = hooks.stop_requested};

@@ -1,6 +1,7 @@
 // Training on a GPU in a build without CUDA.
 #include "heddle/base/error.h"
 #include "heddle/train/cuda/language.h"
+#include "heddle/train/cuda/teacher.h"
 #include "heddle/train/cuda/translation.h"
 
 namespace heddle::train::cuda {
@@ -21,5 +22,7 @@ std::unique_ptr<LanguageTraining> language_training(model::ModelFiles,
                                                     std::optional<model::Adapter>, Device) {
   refuse();
 }
+
+std::unique_ptr<TeacherModel> teacher_model(const model::ModelFiles&, Device, int64_t) { refuse(); }
 
 }  // namespace heddle::train::cuda

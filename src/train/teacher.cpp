@@ -11,8 +11,8 @@
 #include "heddle/io/hash64.h"
 #include "heddle/io/paths.h"
 #include "heddle/model/formats/formats.h"
-#include "heddle/model/transformer.h"
 #include "heddle/ops/project.h"
+#include "heddle/train/teacher_model.h"
 #include "heddle/train/translation.h"
 
 namespace heddle::train {
@@ -20,56 +20,16 @@ namespace heddle::train {
 namespace {
 
 constexpr uint64_t kVersion = 1;
-constexpr int64_t kTokensAtOnce = 1024;  // of either side
 constexpr data::TokenFileShape kShape{.lists = 2};
 
-/// ids and ln p of rows, [T, k] each.
-struct Choices {
-  std::vector<int32_t> ids;
-  std::vector<float> logs;
-};
-
-/// One teacher on the host.
-class Teacher {
- public:
-  explicit Teacher(const std::string& path)
-      : files_(model::load_model(path)), transformer_(files_, model::Precision::f32) {}
-
-  const model::ModelFiles& files() const { return files_; }
-
-  /// Of all target positions of the batch.
-  Choices choose(const data::PackedBatch& batch, int64_t k) const {
-    ops::Workspace workspace;
-    const Tensor hidden = transformer_.forward(view_of(batch).pair, workspace);  // [T, D]
-    const int64_t count = hidden.dim(0);
-    ops::Rows rows(const_cast<float*>(hidden.data<float>()), count, hidden.dim(1), hidden.dim(1),
-                   workspace);
-    Choices made{std::vector<int32_t>(static_cast<size_t>(count * k)),
-                 std::vector<float>(static_cast<size_t>(count * k))};
-    std::vector<float> log_sums(static_cast<size_t>(count));
-    const std::span<const float> bias = transformer_.output_bias();
-    ops::top_k(rows,
-               {.weight = &transformer_.output(), .bias = bias.empty() ? nullptr : bias.data()}, k,
-               {made.ids.data(), made.logs.data(), log_sums.data()}, workspace);
-    for (size_t i = 0; i < made.logs.size(); ++i) {
-      made.logs[i] -= log_sums[i / static_cast<size_t>(k)];
-    }
-    return made;
-  }
-
- private:
-  model::ModelFiles files_;
-  model::Transformer transformer_;
-};
-
 /// The k best by the mean of the teachers' probabilities; ties go to the lower token.
-Choices mean_of(const std::vector<Choices>& all, int64_t k) {
+TeacherWords mean_of(const std::vector<TeacherWords>& all, int64_t k) {
   if (all.size() == 1) return all.front();
-  Choices mean = all.front();
+  TeacherWords mean = all.front();
   const auto choices = static_cast<size_t>(k);
   for (size_t begin = 0; begin < mean.ids.size(); begin += choices) {
     std::map<int32_t, double> sums;
-    for (const Choices& each : all) {
+    for (const TeacherWords& each : all) {
       for (size_t i = begin; i < begin + choices; ++i) {
         if (each.ids[i] >= 0) sums[each.ids[i]] += std::exp(static_cast<double>(each.logs[i]));
       }
@@ -118,15 +78,19 @@ class Maker {
   void make(const std::string& path, uint64_t key, uint64_t first, uint64_t last) {
     if (teachers_.empty()) load();
     const std::vector<data::PackedBatch> batches = batches_of(first, last);
-    std::vector<Choices> made(batches.size());
-    threads_.parallel_for(std::ssize(batches), [&](int64_t index, int) {
+    std::vector<TeacherWords> made(batches.size());
+    const auto choose = [&](int64_t index, int) {
       const auto at = static_cast<size_t>(index);
-      std::vector<Choices> all;
-      for (const auto& teacher : teachers_) {
-        all.push_back(teacher->choose(batches[at], settings_.choices));
-      }
+      std::vector<TeacherWords> all;
+      for (const auto& each : teachers_)
+        all.push_back(each->choose(batches[at], settings_.choices));
       made[at] = mean_of(all, settings_.choices);
-    });
+    };
+    if (teachers_.front()->is_shared()) {
+      threads_.parallel_for(std::ssize(batches), choose);
+    } else {
+      for (int64_t i = 0; i < std::ssize(batches); ++i) choose(i, 0);
+    }
     data::TokenFileWriter writer(path, key, kShape);
     for (size_t b = 0; b < batches.size(); ++b) {
       for (int64_t s = 0; s < batches[b].sentences(); ++s) add(batches[b], made[b], s, writer);
@@ -136,28 +100,34 @@ class Maker {
 
  private:
   void load() {
-    for (const std::string& path : settings_.models) {
-      teachers_.push_back(std::make_unique<Teacher>(path));
-      check_vocabulary(path, teachers_.back()->files(), task_.student);
+    int64_t longest = 0;
+    for (uint64_t i = 0; i < task_.pairs.size(); ++i) {
+      const auto most = std::max(task_.pairs.source(i).size(), task_.pairs.target(i).size());
+      longest = std::max(longest, static_cast<int64_t>(most) + 1);
     }
+    for (const std::string& path : settings_.models) {
+      const model::ModelFiles files = model::load_model(path);
+      check_vocabulary(path, files, task_.student);
+      HEDDLE_CHECK(files.config.decoder_start == task_.student.config.decoder_start &&
+                       files.config.ends_source == task_.student.config.ends_source,
+                   "teacher_model: ", path,
+                   " begins or ends its texts with other tokens than the "
+                   "student; expected the same");
+      teachers_.push_back(make_teacher_model(files, task_.device, longest));
+    }
+    set_ends(task_.student.config, packing_);
+    packing_.shuffle = false;
+    packing_.max_tokens = std::max(teachers_.front()->tokens_at_once(), longest);
   }
 
   std::vector<data::PackedBatch> batches_of(uint64_t first, uint64_t last) const {
-    const data::TokenPairs part = range_of(task_.pairs, first, last);
-    data::PackerOptions packing{.shuffle = false};
-    set_ends(teachers_.front()->files().config, packing);
-    packing.max_tokens = kTokensAtOnce;
-    for (uint64_t i = 0; i < part.size(); ++i) {
-      const auto longest = std::max(part.source(i).size(), part.target(i).size());
-      packing.max_tokens = std::max(packing.max_tokens, static_cast<int64_t>(longest) + 1);
-    }
     std::vector<data::PackedBatch> batches;
-    data::Packer packer(part, packing);
+    data::Packer packer(range_of(task_.pairs, first, last), packing_);
     for (data::PackedBatch batch; packer.next(batch);) batches.push_back(std::move(batch));
     return batches;
   }
 
-  void add(const data::PackedBatch& batch, const Choices& made, int64_t sentence,
+  void add(const data::PackedBatch& batch, const TeacherWords& made, int64_t sentence,
            data::TokenFileWriter& writer) const {
     const auto s = static_cast<size_t>(sentence);
     const auto k = static_cast<size_t>(settings_.choices);
@@ -173,7 +143,8 @@ class Maker {
   const TeacherSettings& settings_;
   const TeacherTask& task_;
   ThreadPool& threads_;
-  std::vector<std::unique_ptr<Teacher>> teachers_;
+  std::vector<std::unique_ptr<TeacherModel>> teachers_;
+  data::PackerOptions packing_;
 };
 
 /// None when it is to be made, for the first time or again.

@@ -50,6 +50,7 @@ struct TeacherTask {
   uint64_t text_key = 0;                                        ///< of the token cache
   const model::ModelFiles& student;                             ///< whose vocabulary it must be
   std::string folder;                                           ///< for the parts
+  Device device{};                                              ///< where teachers compute
   std::function<void(uint64_t done, uint64_t all)> progress{};  ///< in pairs
   std::function<bool()> stop_requested{};
 };

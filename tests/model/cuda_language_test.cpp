@@ -14,7 +14,7 @@ namespace heddle::model {
 namespace {
 
 /// Of bf16 activations and gradients, 8 bits each, through all layers.
-constexpr double kShare = 0.04;
+constexpr double kLanguageShare = 0.04;
 
 /// Texts of random tokens, of which `learned` in a hundred are.
 struct Texts {
@@ -94,7 +94,7 @@ TEST_F(LanguageTrainingGpu, LossAndGradientsAreTheHostsForEveryFamily) {
     EXPECT_EQ(found.tokens, expected.tokens);
     EXPECT_NEAR(gpu.loss(texts_.view(), {.label_smoothing = 0.1}).loss, found.loss,
                 3e-3 * found.loss);
-    expect_same_gradients(gpu, host, kShare);
+    expect_same_gradients(gpu, host, kLanguageShare);
   }
 }
 
@@ -107,7 +107,7 @@ TEST_F(LanguageTrainingGpu, HeadsOfEveryWidth) {
       cuda::TrainingTransformer gpu(random_model(config), 0);
       host.forward_backward(texts_.view(), {});
       run_on_gpu(gpu, texts_.view(), {});
-      expect_same_gradients(gpu, host, kShare);
+      expect_same_gradients(gpu, host, kLanguageShare);
     }
   }
 }
@@ -140,7 +140,7 @@ TEST_F(LanguageTrainingGpu, AdaptersAreTheHosts) {
     const LossSums expected = host.forward_backward(texts_.view(), settings);
     const LossSums found = run_on_gpu(gpu, texts_.view(), settings);
     EXPECT_NEAR(found.loss, expected.loss, 0.01 * expected.loss);
-    expect_same_gradients(gpu, host, kShare);
+    expect_same_gradients(gpu, host, kLanguageShare);
   }
 }
 

@@ -9,6 +9,7 @@
 #include "heddle/io/paths.h"
 #include "heddle/model/formats/formats.h"
 #include "heddle/model/transformer.h"
+#include "heddle/tensor/cuda.h"
 #include "heddle/text/vocabulary_training.h"
 #include "heddle/train/teacher.h"
 #include "heddle/train/translation.h"
@@ -53,9 +54,9 @@ class TeacherTest : public FolderTest {
 
   model::ModelFiles model(uint64_t seed, const std::string& vocabulary = "vocab.spm") {
     model::TransformerConfig config;
-    config.width = 8;
+    config.width = 16;
     config.source_vocabulary = config.target_vocabulary = kTeacherPieces;
-    config.encoder = {.layers = 1, .heads = 2, .ffn_width = 8};
+    config.encoder = {.layers = 1, .heads = 2, .ffn_width = 16};
     config.decoder = config.encoder;
     config.positions = model::Positions::sinusoidal;
     config.pad = config.decoder_start = 2;
@@ -73,14 +74,16 @@ class TeacherTest : public FolderTest {
 
   data::TokenPairs pairs() const { return {tokens_, offsets_, {}}; }
 
-  std::unique_ptr<TeacherText> open(const std::vector<std::string>& models, int threads = 2) {
+  std::unique_ptr<TeacherText> open(const std::vector<std::string>& models, int threads = 2,
+                                    Device device = {}) {
     ThreadPool pool(threads);
     made_ = 0;
     const model::ModelFiles student = model(9);
     const TeacherTask task{.pairs = pairs(),
                            .text_key = 5,
                            .student = student,
-                           .folder = path("cache"),
+                           .folder = path(device.type == DeviceType::cpu ? "cache" : "gpu"),
+                           .device = device,
                            .progress = [this](uint64_t, uint64_t) { ++made_; },
                            .stop_requested = [this] { return stop_ > 0 && made_ >= stop_; }};
     return open_teacher_text({models, kTeacherChoices}, task, pool);
@@ -105,14 +108,14 @@ class TeacherTest : public FolderTest {
       double sum = 0;
       const size_t begin = p.size();
       for (int64_t token = 0; token < kTeacherPieces; ++token) {
-        std::vector<float> weights(8);
+        std::vector<float> weights(16);
         transformer.output().row(token, weights.data());
         double logit =
             transformer.output_bias().empty()
                 ? 0
                 : static_cast<double>(transformer.output_bias()[static_cast<size_t>(token)]);
-        for (size_t i = 0; i < 8; ++i) {
-          logit += static_cast<double>(hidden.data<float>()[row * 8 + static_cast<int64_t>(i)]) *
+        for (size_t i = 0; i < 16; ++i) {
+          logit += static_cast<double>(hidden.data<float>()[row * 16 + static_cast<int64_t>(i)]) *
                    static_cast<double>(weights[i]);
         }
         p.push_back(std::exp(logit));
@@ -221,6 +224,32 @@ TEST_F(TeacherTest, RefusesWhatIsNoTeacherOfThisStudent) {
   refused(path("nowhere"), {"teacher_model", "nowhere"});
   make_vocabulary("other.spm", 19);
   refused(saved(3, "other.spm"), {"another vocabulary", "expected the same"});
+}
+
+class TeacherGpu : public TeacherTest {};
+
+TEST_F(TeacherGpu, SaysWhatTheHostSays) {
+  if (heddle::cuda::device_count() == 0) GTEST_SKIP() << "no GPU";
+  const std::string teacher = saved(1);
+  const auto host = open({teacher}), gpu = open({teacher}, 2, {DeviceType::cuda, 0});
+  const data::TokenPairs view = pairs();
+  const PairBatches plain(view, packing());
+  const auto stream = plain.open({});
+  data::PackedBatch batch;
+  int64_t same = 0, all = 0;
+  for (int i = 0; i < 200 && stream->next(batch); ++i) {
+    host->attach(batch);
+    const std::vector<int32_t> ids = batch.teacher_ids;
+    const std::vector<float> logs = batch.teacher_logs;
+    gpu->attach(batch);
+    ASSERT_EQ(batch.teacher_ids.size(), ids.size());
+    for (size_t j = 0; j < ids.size(); ++j) {
+      EXPECT_NEAR(batch.teacher_logs[j], logs[j], 0.05);
+      same += batch.teacher_ids[j] == ids[j] ? 1 : 0;
+      ++all;
+    }
+  }
+  EXPECT_GT(same, all * 9 / 10);  // close ones may change places
 }
 
 }  // namespace

@@ -275,7 +275,8 @@ float* DeviceParameters::gradient(ParameterNumber number) const {
 }
 
 void DeviceParameters::round_copies() {
-  HEDDLE_CHECK(trained_ != nullptr, "quantize_bits: found frozen weights; expected a model that is "
+  HEDDLE_CHECK(trained_ != nullptr,
+               "quantize_bits: found frozen weights; expected a model that is "
                "trained as a whole");
   for (size_t i = 0; i < layout_.shapes.size(); ++i) {
     const auto& [name, shape, dtype] = layout_.shapes[i];
