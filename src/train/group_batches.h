@@ -1,6 +1,8 @@
 // Batches of preferences: packed rows of whole groups, with what a reference says of their answers.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
