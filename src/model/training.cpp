@@ -10,6 +10,7 @@
 #include "heddle/model/answer_loss.h"
 #include "heddle/model/label_rows.h"
 #include "heddle/model/low_rank.h"
+#include "heddle/model/masters.h"
 #include "heddle/model/packed_forward.h"
 #include "heddle/model/training_shards.h"
 #include "heddle/model/weights.h"
@@ -22,30 +23,6 @@ namespace heddle::model {
 namespace {
 
 constexpr int64_t kOutputRows = 64;  // of a language model's logits at once
-
-Tensor own_copy(const Parameter& parameter) {
-  const Tensor from = to_f32(parameter);
-  Tensor to = Tensor::empty(from.shape(), DType::f32);
-  std::copy_n(from.data<float>(), from.elements(), to.data<float>());
-  return to;
-}
-
-/// Every parameter in single precision, in memory of its own if it is trained.
-ModelFiles masters(ModelFiles files, const Adapter* adapter) {
-  check_parameters(files.config, files.parameters);
-  Parameters own;
-  for (const ParameterShape& each : parameters_of(files.config)) {
-    const Parameter& given = files.parameters.require(each.name, each.shape);
-    const bool frozen = adapter != nullptr && !adapter->parameters.has(each.name);
-    own.add(each.name,
-            {.values = frozen               ? to_f32(given)
-                       : adapter != nullptr ? own_copy(*adapter->parameters.find(each.name))
-                                            : own_copy(given)});
-    files.parameters.remove(each.name);  // one copy at a time
-  }
-  files.parameters = std::move(own);
-  return files;
-}
 
 /// Runs body(index) on the pool, or here.
 void for_each(ThreadPool* threads, int64_t count, const std::function<void(int64_t)>& body) {
