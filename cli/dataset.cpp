@@ -38,7 +38,8 @@ ReadExamples read_examples(const DatasetChoice& options, const decode::TextFiles
        .train_on_eos = data::train_on_eos(options.train_on_eos),
        .max_length = options.max_length,
        .excess_length_strategy = data::excess_length_strategy(options.excess),
-       .split_special_tokens = !options.control_tokens});
+       .split_special_tokens = !options.control_tokens,
+       .skips_refused = on_bad_line(options.on_bad_line) == data::OnBadLine::skip});
   data::ConversationReader reader(
       data::decompressed(text::read_from_file(options.dataset), options.dataset), options.dataset,
       {.format = data::dataset_format(options.format),

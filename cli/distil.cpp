@@ -61,8 +61,8 @@ void add_distil_command(const Command& parent) {
                  "STAGE");
   options->flags.add_to(command);
   command.footer(
-      "The file has three keys more: teacher and student, keys of heddle train for them;\n"
-      "students, a name and such keys for each; int8, such keys for a last training as int8.\n\n"
+      "The file has four keys more: teacher and student hold keys of heddle train; students holds\n"
+      "a name and such keys for each; int8 holds those of a last training as int8.\n\n"
       "Stages: vocabulary, teachers, their translations of the corpus, the choice among these,\n"
       "students, int8, scores and speeds, a report with pictures. A run that was stopped, killed\n"
       "or cut off goes on when the same command is given again; stages that are done are kept as\n"

@@ -71,7 +71,8 @@ data::ChatTokenOptions token_options(const io::Field& config) {
           .max_length = config["cutoff_len"].integer(2, data::kLongestRow),
           .excess_length_strategy =
               data::excess_length_strategy(config["excess_length_strategy"].text()),
-          .split_special_tokens = config["split_special_tokens"].boolean()};
+          .split_special_tokens = config["split_special_tokens"].boolean(),
+          .skips_refused = config["on_bad_line"].text() == "skip"};
 }
 
 std::string cache_folder(const io::Field& config) {

@@ -190,6 +190,7 @@ TokenOutcome ChatTokens::encode(const Conversation& conversation, std::string_vi
   try {
     segments = segments_of(conversation);
   } catch (const Error& error) {
+    if (options_.skips_refused && render_) return TokenOutcome::refused;
     detail::throw_error(str(where, ": ", error.what()));
   }
   const std::vector<uint8_t> turns = learned_turns(conversation);
@@ -255,6 +256,9 @@ bool take_example(TokenOutcome outcome, const TokenExample& example, TokenCounts
       return false;
     case TokenOutcome::nothing_learned:
       ++counts.nothing_learned;
+      return false;
+    case TokenOutcome::refused:
+      ++counts.refused;
       return false;
     case TokenOutcome::truncated:
       ++counts.truncated;

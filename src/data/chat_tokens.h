@@ -53,6 +53,7 @@ struct ChatTokenOptions {
   int64_t max_length = 4096;  ///< tokens of an example
   ExcessLength excess_length_strategy = ExcessLength::drop;
   bool split_special_tokens = true;  ///< false: raw text may spell control tokens
+  bool skips_refused = false;        ///< what the template refuses is left out; otherwise an Error
 };
 
 /// T tokens.
@@ -61,7 +62,11 @@ struct TokenExample {
   std::vector<uint8_t> learned;  ///< [T], 0 or 1; the first is never learned
 };
 
-enum class TokenOutcome : uint8_t { kept, truncated, too_long, nothing_learned };
+enum class TokenOutcome : uint8_t { kept, truncated, too_long, nothing_learned, refused };
+
+inline bool is_left_out(TokenOutcome outcome) {
+  return outcome != TokenOutcome::kept && outcome != TokenOutcome::truncated;
+}
 
 /// Immutable: any number of threads may encode with it.
 class ChatTokens {

@@ -11,12 +11,12 @@ namespace heddle::data {
 
 namespace {
 
-constexpr uint64_t kExampleVersion = 1;                     // part of the key
+constexpr uint64_t kExampleVersion = 2;                     // part of the key
 constexpr std::string_view kExampleKind = "conversations";  // no key of sentence pairs
 constexpr size_t kConversationBlock = 4096;                 // tokenised together
 constexpr size_t kConversationBytes = size_t{32} << 20;     // of text; long ones make short blocks
 constexpr int64_t kConversationShare = 16;                  // that a thread takes at a time
-constexpr TokenFileShape kExampleShape{.lists = 1, .counts = 15};
+constexpr TokenFileShape kExampleShape{.lists = 1, .counts = 16};
 
 std::array<uint64_t*, kExampleShape.counts> fields_of(ConversationCounts& counts) {
   return {&counts.lines,
@@ -31,6 +31,7 @@ std::array<uint64_t*, kExampleShape.counts> fields_of(ConversationCounts& counts
           &counts.nul,
           &counts.tokens.too_many_tokens,
           &counts.tokens.nothing_learned,
+          &counts.tokens.refused,
           &counts.tokens.truncated,
           &counts.tokens.tokens,
           &counts.tokens.learned};

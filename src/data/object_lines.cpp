@@ -25,10 +25,11 @@ uint64_t replace_nul(std::string& given) {
 void ConversationCounts::add(const TokenCounts& counts) {
   tokens.too_many_tokens += counts.too_many_tokens;
   tokens.nothing_learned += counts.nothing_learned;
+  tokens.refused += counts.refused;
   tokens.truncated += counts.truncated;
   tokens.tokens += counts.tokens;
   tokens.learned += counts.learned;
-  kept -= counts.too_many_tokens + counts.nothing_learned;
+  kept -= counts.too_many_tokens + counts.nothing_learned + counts.refused;
 }
 
 std::vector<std::string> ConversationCounts::warnings() const {
@@ -61,6 +62,7 @@ std::string ConversationCounts::summary() const {
   say(unsupported, "left out for tools or content parts");
   say(tokens.too_many_tokens, "left out as too many tokens");
   say(tokens.nothing_learned, "left out without a learned token");
+  say(tokens.refused, "left out as the chat template refuses them");
   say(tokens.truncated, "cut at the longest length");
   say(not_utf8, "faults of UTF-8 replaced");
   say(nul, "NUL replaced");

@@ -25,6 +25,7 @@ struct ConversationOptions {
 /// What became of conversations when they were made tokens.
 struct TokenCounts {
   uint64_t too_many_tokens = 0, nothing_learned = 0;  ///< examples left out
+  uint64_t refused = 0;                               ///< … by the chat template
   uint64_t truncated = 0;                             ///< examples among those kept
   uint64_t tokens = 0, learned = 0;                   ///< tokens of those kept
 };

@@ -11,12 +11,12 @@ namespace heddle::data {
 
 namespace {
 
-constexpr uint64_t kPreferenceVersion = 1;                   // part of the key
+constexpr uint64_t kPreferenceVersion = 2;                   // part of the key
 constexpr std::string_view kPreferenceKind = "preferences";  // no key of conversations
 constexpr size_t kPreferenceBlock = 1024;                    // preferences tokenised together
 constexpr size_t kPreferenceBytes = size_t{32} << 20;        // of text; long ones make short blocks
 constexpr int64_t kPreferenceShare = 16;                     // that a thread takes at a time
-constexpr TokenFileShape kPreferenceShape{.lists = 2, .counts = 22};
+constexpr TokenFileShape kPreferenceShape{.lists = 2, .counts = 23};
 
 std::array<uint64_t*, kPreferenceShape.counts> fields_of(PreferenceCounts& counts) {
   ConversationCounts& lines = counts.lines;
@@ -32,6 +32,7 @@ std::array<uint64_t*, kPreferenceShape.counts> fields_of(PreferenceCounts& count
           &lines.nul,
           &lines.tokens.too_many_tokens,
           &lines.tokens.nothing_learned,
+          &lines.tokens.refused,
           &lines.tokens.truncated,
           &lines.tokens.tokens,
           &lines.tokens.learned,
@@ -101,10 +102,9 @@ class PreferenceBlocks {
     TokenCounts& tokens = counts.lines.tokens;
     if (outcomes_[i] == TokenOutcome::too_long) ++tokens.too_many_tokens;
     if (outcomes_[i] == TokenOutcome::nothing_learned) ++tokens.nothing_learned;
+    if (outcomes_[i] == TokenOutcome::refused) ++tokens.refused;
     if (outcomes_[i] == TokenOutcome::truncated) ++tokens.truncated;
-    if (outcomes_[i] == TokenOutcome::too_long || outcomes_[i] == TokenOutcome::nothing_learned) {
-      return;
-    }
+    if (is_left_out(outcomes_[i])) return;
     const TokenGroup& group = made_[i];
     writer.add_list(shape_of(group.shape));
     writer.add_list(group.stored);

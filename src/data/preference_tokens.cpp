@@ -54,7 +54,7 @@ TokenOutcome PreferenceTokens::encode(const Preference& preference, std::string_
     text.turns = preference.prompt;
     text.turns.insert(text.turns.end(), preference.answers[i].begin(), preference.answers[i].end());
     const TokenOutcome each = tokens_.encode(text, file, texts[i]);
-    if (each == TokenOutcome::too_long || each == TokenOutcome::nothing_learned) return each;
+    if (is_left_out(each)) return each;
     if (each == TokenOutcome::truncated) outcome = each;
     const size_t length = first_learned(texts[i]);
     if (i == 0) question = length;

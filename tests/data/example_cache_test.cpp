@@ -151,5 +151,29 @@ TEST_F(ExampleCacheTest, CountsAndErrors) {
   expect_refused([&] { open(); }, {"found no files"});
 }
 
+TEST_F(ExampleCacheTest, WhatTheTemplateRefusesIsLeftOutWhereBadLinesAre) {
+  use("a.jsonl", kTwoChats +
+                     R"({"messages":[{"role":"system","content":"be brief"},)"
+                     R"({"role":"user","content":"hi"},{"role":"assistant","content":"ho"}]})"
+                     "\n");
+  const auto chatml = data::render_turns(text::ChatTemplate::named("chatml"), tokenizer_);
+  const data::RenderTurns strict = [&](std::span<const data::Turn> turns) {
+    HEDDLE_CHECK(turns[0].role != data::Role::system, "chat: found a system turn; expected none");
+    return chatml(turns);
+  };
+  const auto open_strictly = [&] {
+    return data::open_example_cache(options_, tokenizer_, strict, path("cache"));
+  };
+  expect_refused([&] { open_strictly(); }, {"a.jsonl: line 3", "found a system turn"});
+  options_.reading.on_bad_line = data::OnBadLine::skip;
+  options_.tokens.skips_refused = true;
+  for (int i = 0; i < 2; ++i) {  // made, and read again
+    const data::ExampleCache cache = open_strictly();
+    EXPECT_EQ(cache.examples().size(), 2u);
+    EXPECT_EQ(cache.counts().summary(),
+              "3 lines, 2 kept, 1 left out as the chat template refuses them");
+  }
+}
+
 }  // namespace
 }  // namespace heddle
