@@ -97,7 +97,7 @@ std::unique_ptr<train::AnswerJudge> judge_of(FinetuneRun& run) {
   HEDDLE_CHECK(files.config.window == 0 || base.window == files.config.window, "ref_model: ", path,
                ": found a window of ", files.config.window, " tokens; expected ", base.window,
                ", as in the model that is trained, or none");
-  return std::make_unique<train::AnswerJudge>(std::move(files), run.pool);
+  return std::make_unique<train::AnswerJudge>(std::move(files), run.pool, run.device);
 }
 
 /// What of a model's files says what it computes.
@@ -111,10 +111,11 @@ void add_files(const std::string& path, data::CacheHash& hash) {
   if (model::is_adapter(path)) add_files(model::base_of_adapter(path), hash);
 }
 
-uint64_t reference_key(const io::Field& config) {
+uint64_t reference_key(const io::Field& config, Device device) {
   data::CacheHash hash;
   hash.add("reference");
   hash.add(kReferenceVersion);
+  if (device.type == DeviceType::cuda) hash.add("cuda");  // which says it in bf16
   add_files(reference_path(config), hash);
   return hash.value();
 }
@@ -155,7 +156,7 @@ void run_alignment(const io::Value& values) {
   const train::PreferenceSettings settings = preference_settings(config);
   const auto* dpo = std::get_if<train::DpoSettings>(&settings);
   const bool refers = dpo != nullptr && !dpo->reference_free;
-  const uint64_t key_of_reference = refers ? reference_key(config) : 0;
+  const uint64_t key_of_reference = refers ? reference_key(config, run.device) : 0;
   if (dpo == nullptr && !run.base.config.scores) {
     const auto seed = static_cast<uint64_t>(config["seed"].integer(0, INT64_MAX));
     run.base = model::with_score(std::move(run.base), seed);
@@ -194,8 +195,8 @@ void run_alignment(const io::Value& values) {
   std::unique_ptr<train::AnswerJudge> judge;
   if (refers && !keeps && has_second_model(config)) judge = judge_of(run);
   auto adapter = starting_adapter(config, run.base);
-  const auto model = train::make_preference_training(std::move(run.base), std::move(adapter),
-                                                     settings, std::move(judge), run.pool);
+  const auto model = train::make_preference_training(
+      std::move(run.base), std::move(adapter), settings, std::move(judge), run.pool, run.device);
   io::Value fixed = fixed_of(run, *model, training.key, first);
   add_preference(config, key_of_reference, fixed);
   train_and_save(run, *model, {batches, batches.batches_in_epoch(), held_out}, std::move(fixed));

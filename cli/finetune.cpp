@@ -58,9 +58,8 @@ Examples open_all(const io::Field& config, const decode::TextFiles& text, Thread
 
 /// A plan for a GPU may be made where there is none.
 Device planned_device(const io::Field& config) {
-  const bool sft = stage_of(config) == Stage::sft;
-  if (sft && config["device"].text() == "cuda") return {DeviceType::cuda, 0};
-  return run_device(config);
+  if (config["device"].text() == "cuda") return {DeviceType::cuda, 0};
+  return device_of(config);
 }
 
 void estimate(const io::Value& values) {

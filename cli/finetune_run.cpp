@@ -28,19 +28,11 @@ std::string output_of(const io::Field& config) {
 
 }  // namespace
 
-Device run_device(const io::Field& config) {
-  if (stage_of(config) == Stage::sft) return device_of(config);
-  const std::string device = config["device"].text();
-  HEDDLE_CHECK(device == "cpu" || device == "auto", "device: found ", device, " with stage ",
-               config["stage"].text(), "; expected cpu or auto, which is cpu there");
-  return {DeviceType::cpu, 0};
-}
-
 FinetuneRun::FinetuneRun(const io::Value& all)
     : values(all),
       config(all, "finetune"),
       output(output_of(config)),
-      device(run_device(config)),
+      device(device_of(config)),
       threads(threads_of(config)),
       workers(workers_of(config)),
       pool(threads),

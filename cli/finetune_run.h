@@ -26,9 +26,6 @@ struct FinetuneRun {
   model::ModelFiles base;
 };
 
-/// Where the stage computes.
-Device run_device(const io::Field& config);
-
 /// Parts that a batch is summed in.
 int workers_of(const io::Field& config);
 

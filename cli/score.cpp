@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/dataset.h"
 #include "cli/format.h"
+#include "cli/training_run.h"
 #include "heddle/base/error.h"
 #include "heddle/data/decompress.h"
 #include "heddle/data/preference_tokens.h"
@@ -23,7 +24,7 @@ constexpr size_t kBlock = 256;        // questions at once
 constexpr int64_t kRowTokens = 8192;  // of a row, unless a question needs more
 
 struct ScoreOptions {
-  std::string model, input, output, chat_template, on_bad_line = "raise";
+  std::string model, input, output, chat_template, on_bad_line = "raise", device = "cpu";
   int64_t max_length = 32'768, threads = 0;
   bool json = false, quiet = false, tokens = false;
 };
@@ -106,7 +107,7 @@ class Scorer {
         pool_(options.threads > 0
                   ? static_cast<int>(options.threads)
                   : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))),
-        judge_(decode::load_merged(options.model), pool_) {
+        judge_(decode::load_merged(options.model), pool_, device_of(options.device)) {
     HEDDLE_CHECK(judge_.config().is_language_model(), "score: ", options.model,
                  ": found an encoder–decoder; expected a reward model, or a language model");
     if (options.output.empty()) return;
@@ -245,6 +246,7 @@ void add_score_command(const Command& parent) {
   command.option("--on-bad-line,--on_bad_line", options->on_bad_line,
                  "Lines that cannot be used: raise or skip", "NAME");
   command.option("--threads", options->threads, "0: one a processor");
+  command.option("--device", options->device, "cpu, in f32; cuda, in bf16; auto: cuda if there");
   command.flag("--json", options->json, "The figures as JSON");
   command.flag("--quiet", options->quiet, "The figures alone, no scores");
   command.flag("--tokens", options->tokens, "Token ids beside the scores");

@@ -50,6 +50,7 @@ class AnswerRows {
              std::span<const int32_t> labels, Of of);
 
   int64_t count() const { return static_cast<int64_t>(places_.size()); }  ///< L
+  std::span<const int64_t> places() const { return places_; }    ///< [L], of rows; some are equal
   std::span<const int32_t> labels() const { return labels_; }    ///< [L]; none of last tokens
   std::span<const int64_t> offsets() const { return offsets_; }  ///< [A + 1], of answers into L
 

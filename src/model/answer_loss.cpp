@@ -10,20 +10,6 @@ namespace {
 
 constexpr int64_t kAnswerRows = 64;  // of logits at once
 
-/// Asks for the loss of each group; returns the slopes of all answers.
-std::vector<double> ask(const TrainingBatch& batch, std::span<const AnswerValue> values,
-                        LossSums& sums) {
-  std::vector<double> slopes(values.size(), 0.0);  // [A]
-  size_t first = 0;
-  for (size_t g = 0; g < batch.pair.groups.size(); ++g) {
-    const size_t count = batch.pair.groups[g].answers.size();
-    batch.answers->add(batch.first_group + g, values.subspan(first, count),
-                       std::span(slopes).subspan(first, count), sums);
-    first += count;
-  }
-  return slopes;
-}
-
 void scale(ops::PlainRows rows, int64_t row, int64_t width, double factor) {
   float* values = rows.row(row);
   for (int64_t i = 0; i < width; ++i) values[i] *= static_cast<float>(factor);
@@ -41,7 +27,7 @@ LossSums score_loss(const AnswerOutput& of, ops::Rows& hidden,
   for (int64_t i = 0; i < answers.count(); ++i) values.push_back({*scores.row(i), 1, 0});
   LossSums sums;
   sums.tokens = std::ssize(batch.pair.targets);
-  const std::vector<double> slopes = ask(batch, values, sums);
+  const std::vector<double> slopes = answer_slopes(batch, values, sums);
   if (out == nullptr) return sums;
   for (int64_t i = 0; i < answers.count(); ++i) {
     *scores.row(i) = static_cast<float>(of.gradient_scale * slopes[static_cast<size_t>(i)]);
@@ -77,20 +63,11 @@ LossSums log_probability_loss(const AnswerOutput& of, ops::Rows& hidden,
   const ops::CrossEntropySums of_tokens =
       ops::cross_entropy(rows, of.output, nullptr, loss, once ? &back : nullptr, workspace);
 
-  std::vector<AnswerValue> values(answers.offsets().size() - 1);  // [A]
-  for (size_t a = 0; a < values.size(); ++a) {
-    const auto begin = static_cast<size_t>(answers.offsets()[a]),
-               end = static_cast<size_t>(answers.offsets()[a + 1]);
-    values[a].tokens = static_cast<int64_t>(end - begin);
-    for (size_t i = begin; i < end; ++i) {
-      values[a].value -= nll[i];
-      values[a].mean_logit += mean_logits[i] / static_cast<double>(end - begin);
-    }
-  }
+  const std::vector<AnswerValue> values = answer_values(answers, nll, mean_logits);  // [A]
   LossSums sums;
   sums.tokens = of_tokens.tokens;
   sums.correct = of_tokens.correct;
-  const std::vector<double> slopes = ask(batch, values, sums);
+  const std::vector<double> slopes = answer_slopes(batch, values, sums);
   if (out == nullptr) return sums;
 
   std::vector<float> weights(count);  // [L]
@@ -110,6 +87,34 @@ LossSums log_probability_loss(const AnswerOutput& of, ops::Rows& hidden,
 }
 
 }  // namespace
+
+std::vector<AnswerValue> answer_values(const AnswerRows& rows, std::span<const double> nll,
+                                       std::span<const double> mean_logits) {
+  std::vector<AnswerValue> values(rows.offsets().size() - 1);  // [A]
+  for (size_t a = 0; a < values.size(); ++a) {
+    const auto begin = static_cast<size_t>(rows.offsets()[a]),
+               end = static_cast<size_t>(rows.offsets()[a + 1]);
+    values[a].tokens = static_cast<int64_t>(end - begin);
+    for (size_t i = begin; i < end; ++i) {
+      values[a].value -= nll[i];
+      values[a].mean_logit += mean_logits[i] / static_cast<double>(end - begin);
+    }
+  }
+  return values;
+}
+
+std::vector<double> answer_slopes(const TrainingBatch& batch, std::span<const AnswerValue> values,
+                                  LossSums& sums) {
+  std::vector<double> slopes(values.size(), 0.0);  // [A]
+  size_t first = 0;
+  for (size_t g = 0; g < batch.pair.groups.size(); ++g) {
+    const size_t count = batch.pair.groups[g].answers.size();
+    batch.answers->add(batch.first_group + g, values.subspan(first, count),
+                       std::span(slopes).subspan(first, count), sums);
+    first += count;
+  }
+  return slopes;
+}
 
 LossSums answer_loss(const AnswerOutput& of, ops::Rows& hidden,
                      const ops::CrossEntropyGradients* out, ops::Workspace& workspace) {

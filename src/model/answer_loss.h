@@ -7,6 +7,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "heddle/model/training.h"
 #include "heddle/ops/cross_entropy.h"
@@ -30,6 +31,14 @@ class AnswerLoss {
   virtual void add(size_t group, std::span<const AnswerValue> answers, std::span<double> slopes,
                    LossSums& sums) const = 0;
 };
+
+/// What a language model says of the answers, from −ln p and the mean logit of each of the rows.
+std::vector<AnswerValue> answer_values(const AnswerRows& rows, std::span<const double> nll,
+                                       std::span<const double> mean_logits);
+
+/// Asks the batch's loss about each group, adding to the sums; returns the slopes of all answers.
+std::vector<double> answer_slopes(const TrainingBatch& batch, std::span<const AnswerValue> values,
+                                  LossSums& sums);
 
 struct AnswerOutput {
   const TrainingBatch& batch;

@@ -11,7 +11,7 @@ constexpr int64_t kHalf = 2, kSingle = 4;     // bytes of bf16 and f32
 constexpr int64_t kStatistics = 2 * kSingle;  // of a norm's row
 constexpr int64_t kBatchRow = 96;  // tokens, positions, groups, labels and masks of a row, about
 constexpr int64_t kLogits = int64_t{128} << 20;
-constexpr int64_t kLossRow = 16;
+constexpr int64_t kLossRow = 24;  // what is known of a row, and its factor
 
 /// Widths of what one layer computes, in elements of a row.
 struct Widths {
@@ -62,9 +62,11 @@ int64_t gradient_bytes(const Widths& of) {
 }
 
 int64_t scratch_bytes(const TransformerConfig& config, const Widths& of, const DevicePass& pass) {
-  const int64_t vocabulary = (config.target_vocabulary + 63) / 64 * 64;
+  const int64_t outputs = config.scores ? 1 : config.target_vocabulary;
+  const int64_t vocabulary = (outputs + 63) / 64 * 64;
   const int64_t logits = std::min(device_logit_rows(vocabulary), pass.labels) * vocabulary * kHalf;
   const int64_t loss = pass.labels * (2 * of.model * kHalf + kLossRow) + logits;
+  if (!pass.trains) return loss;
   // The sums of dQ, and what belongs to rows and heads.
   const int64_t attention = pass.tokens * (of.queries + 2 * of.heads) * kSingle;
   const int64_t table = pass.lora == nullptr ? pass.tokens * of.model * kSingle : 0;
@@ -82,11 +84,13 @@ DeviceActivations device_activations(const TransformerConfig& config, const Devi
   const Widths of(config, pass.lora);
   const int64_t layers = config.decoder.layers, layer = layer_bytes(of);
   const int64_t ends = 2 * of.model * kHalf + kStatistics + kBatchRow;
-  const int64_t kept =
-      pass.recompute ? layers * of.model * kHalf + layer : layers * layer;  // of a token
+  // Of a token; without a tape layers give back what they took.
+  const int64_t kept = !pass.trains     ? of.model * kHalf + layer
+                       : pass.recompute ? layers * of.model * kHalf + layer
+                                        : layers * layer;
   constexpr int64_t kSmall = int64_t{8} << 20;  // pieces that depend on no token, alignment
   return {.values = pass.tokens * (ends + kept) + kSmall,
-          .gradients = pass.tokens * gradient_bytes(of) + kSmall,
+          .gradients = pass.trains ? pass.tokens * gradient_bytes(of) + kSmall : 0,
           .scratch = scratch_bytes(config, of, pass) + kSmall};
 }
 

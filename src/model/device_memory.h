@@ -12,9 +12,10 @@ namespace heddle::model {
 /// One pass over a batch, forth and back.
 struct DevicePass {
   int64_t tokens = 0;                  ///< T
-  int64_t labels = 0;                  ///< tokens that are learned, at most T
+  int64_t labels = 0;                  ///< rows that the loss reads, at most T
   const LoraSettings* lora = nullptr;  ///< null: all weights are trained
   bool recompute = false;
+  bool trains = true;  ///< false: forth alone, as a reference
 };
 
 /// Bytes; sums over layers_of_pass.h as cuda/pass.h records them.

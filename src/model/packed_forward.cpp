@@ -13,22 +13,21 @@ namespace {
 
 constexpr TileShape kTile{64, 64};  // that of the CPU kernels
 
-ColumnMask causal_mask(const PackedPair& pairs) {
-  if (!pairs.groups.empty()) return mask_of(pairs.groups);
-  return masks::causal_document(lengths_with_tokens(pairs.target_offsets));
-}
-
-/// causal_mask within the window.
-ColumnMask window_mask(const PackedPair& pairs, const ColumnMask& causal, int64_t window) {
-  if (!pairs.groups.empty()) return mask_of(pairs.groups, window);
-  return masks::intersect(causal, masks::sliding_window(causal.key_length(), window));
-}
-
 MaskPlan plan_of(const ColumnMask& mask, bool skips) {
   return skips ? MaskPlan(mask, kTile) : MaskPlan::without_skipping(mask, kTile);
 }
 
 }  // namespace
+
+ColumnMask causal_mask(const PackedPair& pairs) {
+  if (!pairs.groups.empty()) return mask_of(pairs.groups);
+  return masks::causal_document(lengths_with_tokens(pairs.target_offsets));
+}
+
+ColumnMask window_mask(const PackedPair& pairs, const ColumnMask& causal, int64_t window) {
+  if (!pairs.groups.empty()) return mask_of(pairs.groups, window);
+  return masks::intersect(causal, masks::sliding_window(causal.key_length(), window));
+}
 
 TokenPlaces::TokenPlaces(std::span<const int32_t> offsets, ops::Workspace& workspace) {
   const int32_t first = offsets.front();

@@ -40,6 +40,12 @@ void check_length(const char* what, int64_t length, const TransformerConfig& con
 /// Throws unless the pairs fit together and the model; a language model has no sources.
 void check_pairs(const PackedPair& pairs, const TransformerConfig& config);
 
+/// What target tokens see of the targets: their sentences up to them, or what answers see.
+ColumnMask causal_mask(const PackedPair& pairs);
+
+/// That mask, `causal`, within the window.
+ColumnMask window_mask(const PackedPair& pairs, const ColumnMask& causal, int64_t window);
+
 /// Masks and places of checked pairs, at least one token on either side; lives until a tape's way
 /// back has been gone.
 class PackedForward {

@@ -29,6 +29,14 @@ class LanguageTraining : public Trainable {
   /// Largest memory of activations and their gradients so far.
   virtual int64_t workspace_bytes() const = 0;
 
+  /// forward_backward, or unless it `learns` loss, of a batch in the form that models take, which
+  /// may have groups. `prepared` is what prepare() left in its PackedBatch, or null.
+  virtual LossSums run(const model::TrainingBatch& batch, const LossSettings& settings, bool learns,
+                       void* prepared) = 0;
+
+  LossSums forward_backward(const data::PackedBatch& batch, const LossSettings& settings) override;
+  LossSums loss(const data::PackedBatch& batch, const LossSettings& settings) override;
+
   double flops(const data::PackedBatch& batch) const override;
 };
 

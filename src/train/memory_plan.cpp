@@ -115,6 +115,12 @@ MemoryPlan plan_gpu(const model::TransformerConfig& config, const PlannedRun& ru
   if (run.lora) {
     plan.parts.push_back({"base, bf16 and frozen", base * kHalf + vector_numbers(all) * kFloat});
   }
+  if (run.reference > 0) {
+    const auto forth = model::device_activations(
+        config, {.tokens = tokens, .labels = tokens, .lora = nullptr, .trains = false});
+    plan.parts.push_back({"the reference, bf16, and its pass",
+                          run.reference * kHalf + forth.values + forth.scratch});
+  }
   plan.parts.push_back({"what is trained: f32, bf16", trained * (kFloat + kHalf)});
   plan.parts.push_back({"gradients, f32", trained * kFloat});
   plan.parts.push_back({"optimiser's moments", trained * 2 * run.state_bits / 8});

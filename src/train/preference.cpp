@@ -4,7 +4,7 @@
 
 #include "heddle/base/error.h"
 #include "heddle/model/flops.h"
-#include "heddle/train/host_language.h"
+#include "heddle/train/optimizer.h"
 
 namespace heddle::train {
 
@@ -17,33 +17,47 @@ model::Adapter no_adapter() {
   return adapter;
 }
 
-model::TrainingBatch batch_of(const data::PackedBatch& batch,
-                              std::span<const model::AnswerGroup> groups,
-                              const model::AnswerLoss& loss) {
-  return {
-      .pair = {.targets = batch.targets, .target_offsets = batch.target_offsets, .groups = groups},
-      .labels = batch.labels,
-      .answers = &loss};
-}
-
-std::vector<double> values_of(const model::TrainingTransformer& model,
-                              const data::PackedBatch& batch, const LossSettings& settings,
-                              ThreadPool& threads) {
+/// What a model says of the answers of a batch. `prepared`: by that model, or null.
+std::vector<double> values_of(LanguageTraining& model, const data::PackedBatch& batch,
+                              const LossSettings& settings, void* prepared) {
   const AnswerRecorder recorder(batch);
   const auto groups = answer_groups(batch);
-  model.loss(batch_of(batch, groups, recorder), settings, &threads);
+  model.run(view_of_groups(batch, groups, recorder), settings, false, prepared);
   return recorder.values();
 }
 
-class PreferenceTraining : public HostLanguageTraining {
+/// A model wherever it is, with the losses of ranked answers.
+class PreferenceTraining : public LanguageTraining {
  public:
-  PreferenceTraining(model::ModelFiles files, std::optional<model::Adapter> adapter,
-                     const PreferenceSettings& settings, std::unique_ptr<AnswerJudge> reference,
-                     ThreadPool& threads)
-      : HostLanguageTraining(std::move(files), adapter, threads),
-        base_is_there_(adapter.has_value() && adapter->settings.saved.empty()),
+  PreferenceTraining(std::unique_ptr<LanguageTraining> model, bool base_is_there,
+                     const PreferenceSettings& settings, std::unique_ptr<AnswerJudge> reference)
+      : model_(std::move(model)),
+        base_is_there_(base_is_there),
         settings_(settings),
         reference_(std::move(reference)) {}
+
+  std::unique_ptr<Optimizer> optimizer(const AdamWSettings& settings,
+                                       ThreadPool* threads) override {
+    return model_->optimizer(settings, threads);
+  }
+  int64_t parameters() const override { return model_->parameters(); }
+  void zero_gradients() override { model_->zero_gradients(); }
+  void values_changed() override { model_->values_changed(); }
+  void prepare(data::PackedBatch& batch) override { model_->prepare(batch); }
+  void save(const std::string& folder, io::FileOperations& files) override {
+    model_->save(folder, files);
+  }
+  void load(const std::string& folder) override { model_->load(folder); }
+  const model::TransformerConfig& config() const override { return model_->config(); }
+  bool has_adapter() const override { return model_->has_adapter(); }
+  void save_result(const std::string& folder, io::FileOperations& files) override {
+    model_->save_result(folder, files);
+  }
+  int64_t workspace_bytes() const override { return model_->workspace_bytes(); }
+  LossSums run(const model::TrainingBatch& batch, const LossSettings& settings, bool learns,
+               void* prepared) override {
+    return model_->run(batch, settings, learns, prepared);
+  }
 
   std::span<const std::string_view> figures() const override {
     if (std::holds_alternative<DpoSettings>(settings_)) return kDpoFigures;
@@ -51,15 +65,11 @@ class PreferenceTraining : public HostLanguageTraining {
   }
 
   LossSums forward_backward(const data::PackedBatch& batch, const LossSettings& settings) override {
-    return with_loss(batch, settings, [&](const model::TrainingBatch& of) {
-      return transformer().forward_backward(of, settings, &threads());
-    });
+    return with_loss(batch, settings, true);
   }
 
   LossSums loss(const data::PackedBatch& batch, const LossSettings& settings) override {
-    return with_loss(batch, settings, [&](const model::TrainingBatch& of) {
-      return transformer().loss(of, settings, &threads());
-    });
+    return with_loss(batch, settings, false);
   }
 
   double flops(const data::PackedBatch& batch) const override {
@@ -87,20 +97,24 @@ class PreferenceTraining : public HostLanguageTraining {
                  "dpo: found no reference, as modules of the base are trained as a whole; expected "
                  "precompute_ref_log_probs, ref_model or reference_free");
     base.base_alone = true;
-    return values_of(transformer(), batch, base, threads());
+    return values_of(*model_, batch, base, batch.prepared.get());
   }
 
-  template <typename F>
-  LossSums with_loss(const data::PackedBatch& batch, const LossSettings& settings, const F& run) {
+  LossSums with_loss(const data::PackedBatch& batch, const LossSettings& settings, bool learns) {
     const auto groups = answer_groups(batch);
+    const auto run_with = [&](const model::AnswerLoss& loss) {
+      return model_->run(view_of_groups(batch, groups, loss), settings, learns,
+                         batch.prepared.get());
+    };
     if (const auto* dpo = std::get_if<DpoSettings>(&settings_)) {
       const std::vector<double> reference = reference_of(batch, settings);
       const auto seen = dpo->reference_free ? std::span<const double>() : std::span(reference);
-      return run(batch_of(batch, groups, DpoLoss(*dpo, batch, seen)));
+      return run_with(DpoLoss(*dpo, batch, seen));
     }
-    return run(batch_of(batch, groups, RewardLoss(std::get<RewardSettings>(settings_), batch)));
+    return run_with(RewardLoss(std::get<RewardSettings>(settings_), batch));
   }
 
+  std::unique_ptr<LanguageTraining> model_;
   bool base_is_there_;
   PreferenceSettings settings_;
   std::unique_ptr<AnswerJudge> reference_;
@@ -108,27 +122,29 @@ class PreferenceTraining : public HostLanguageTraining {
 
 }  // namespace
 
-AnswerJudge::AnswerJudge(model::ModelFiles files, ThreadPool& threads)
-    : transformer_(std::move(files), no_adapter()), threads_(threads) {}
+AnswerJudge::AnswerJudge(model::ModelFiles files, ThreadPool& threads, Device device)
+    : model_(make_language_training(std::move(files), no_adapter(), device, threads)) {}
 
 std::vector<double> AnswerJudge::operator()(const data::PackedBatch& batch,
                                             const LossSettings& settings) const {
-  return values_of(transformer_, batch, settings, threads_);
+  return values_of(*model_, batch, settings, nullptr);
 }
 
 std::unique_ptr<LanguageTraining> make_preference_training(model::ModelFiles files,
                                                            std::optional<model::Adapter> adapter,
                                                            const PreferenceSettings& settings,
                                                            std::unique_ptr<AnswerJudge> reference,
-                                                           ThreadPool& threads) {
+                                                           ThreadPool& threads, Device device) {
   const bool rewards = std::holds_alternative<RewardSettings>(settings);
   std::visit([](const auto& each) { each.check(); }, settings);
   HEDDLE_CHECK(files.config.is_language_model() && files.config.scores == rewards,
                "finetune: found ",
                files.config.scores ? "a reward model" : "a model without a score", "; expected ",
                rewards ? "a reward model" : "a language model that writes");
-  return std::make_unique<PreferenceTraining>(std::move(files), std::move(adapter), settings,
-                                              std::move(reference), threads);
+  const bool base_is_there = adapter.has_value() && adapter->settings.saved.empty();
+  return std::make_unique<PreferenceTraining>(
+      make_language_training(std::move(files), std::move(adapter), device, threads), base_is_there,
+      settings, std::move(reference));
 }
 
 }  // namespace heddle::train

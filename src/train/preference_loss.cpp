@@ -207,4 +207,13 @@ std::vector<model::AnswerGroup> answer_groups(const data::PackedBatch& batch) {
   return groups;
 }
 
+model::TrainingBatch view_of_groups(const data::PackedBatch& batch,
+                                    std::span<const model::AnswerGroup> groups,
+                                    const model::AnswerLoss& loss) {
+  return {
+      .pair = {.targets = batch.targets, .target_offsets = batch.target_offsets, .groups = groups},
+      .labels = batch.labels,
+      .answers = &loss};
+}
+
 }  // namespace heddle::train

@@ -114,4 +114,9 @@ class AnswerRecorder : public model::AnswerLoss {
 /// The groups of a batch as a model takes them; the batch must outlive them.
 std::vector<model::AnswerGroup> answer_groups(const data::PackedBatch& batch);
 
+/// The batch with these groups of it, to be learned by this loss; all of them must outlive it.
+model::TrainingBatch view_of_groups(const data::PackedBatch& batch,
+                                    std::span<const model::AnswerGroup> groups,
+                                    const model::AnswerLoss& loss);
+
 }  // namespace heddle::train

@@ -85,7 +85,7 @@ Found run(const LossCase& c, bool wants_gradient) {
 
 /// One row by the formula, in double.
 struct RowTwin {
-  double loss = 0, nll = 0, weight = 0;
+  double loss = 0, nll = 0, weight = 0, mean_logit = 0;
   bool correct = false;
   std::vector<double> d_logits;
 };
@@ -104,6 +104,7 @@ RowTwin twin(const LossCase& c, int64_t r) {
     total += static_cast<double>(logits[n]);
   }
   const double log_z = most + std::log(z);
+  out.mean_logit = total / static_cast<double>(vocabulary);
   std::vector<double> q(static_cast<size_t>(c.choices));
   for (size_t k = 0; k < q.size(); ++k) {
     const size_t i = at * q.size() + k;
@@ -159,10 +160,12 @@ TEST_F(OpsGpu, CrossEntropy) {
       for (int i = 0; i < 3 && rows * vocabulary < 2000000; ++i, ++turn) {
         const LossCase c = loss_case(rows, vocabulary, turn);
         const Found found = run(c, true), again = run(c, true), alone = run(c, false);
-        EXPECT_EQ(std::memcmp(found.losses.data(), again.losses.data(), found.losses.size() * 16),
+        EXPECT_EQ(std::memcmp(found.losses.data(), again.losses.data(),
+                              found.losses.size() * sizeof(RowLoss)),
                   0)
             << c.name << ": losses differ from run to run";
-        EXPECT_EQ(std::memcmp(found.losses.data(), alone.losses.data(), found.losses.size() * 16),
+        EXPECT_EQ(std::memcmp(found.losses.data(), alone.losses.data(),
+                              found.losses.size() * sizeof(RowLoss)),
                   0)
             << c.name << ": losses differ without gradients";
         cases::expect_same_bits(again.d_logits.values, found.d_logits.values, c.name);
@@ -176,6 +179,8 @@ TEST_F(OpsGpu, CrossEntropy) {
           EXPECT_NEAR(one.nll, row.nll, 1e-5 * (1 + std::abs(row.nll))) << where;
           EXPECT_EQ(one.weight, static_cast<float>(row.weight)) << where;
           EXPECT_EQ(one.correct, row.correct ? 1 : 0) << where;
+          EXPECT_NEAR(one.mean_logit, row.mean_logit, 1e-5 * (1 + std::abs(row.mean_logit)))
+              << where;
           for (const double d : row.d_logits) expected.push_back(static_cast<float>(d));
         }
         expect_near(found.d_logits.values, expected, 0x1p-8, 2e-6, c.name + ", d_logits");

@@ -124,6 +124,45 @@ TEST_F(OpsGpu, ScatterRows) {
   }
 }
 
+TEST_F(OpsGpu, SumRows) {
+  for (const int64_t width : {8, 64, 1000, 4096}) {
+    for (const bool weighs : {false, true}) {
+      // Rows of y with 0 to 3 rows of x, one with many, in an order that is not x's.
+      std::vector<int32_t> starts{0}, order;
+      for (const int32_t count : {1, 0, 0, 3, 2, 40, 0, 1}) starts.push_back(starts.back() + count);
+      const int64_t count = starts.back(), rows = std::ssize(starts) - 1;
+      for (int32_t i = 0; i < count; ++i)
+        order.push_back((i * 11 + 3) % static_cast<int32_t>(count));
+      const std::string name = str("sum rows [", rows, ", ", width, "]", weighs ? ", weighed" : "");
+      const HostRows x = random_rows(count, width, 9);
+      const std::vector<float> factors = random_floats(count, 10);
+      HostRows y(rows, width);
+      for (int64_t t = 0; t < rows; ++t) {
+        for (int32_t j = starts[static_cast<size_t>(t)]; j < starts[static_cast<size_t>(t) + 1];
+             ++j) {
+          const int32_t i = order[static_cast<size_t>(j)];
+          const float factor = weighs ? factors[static_cast<size_t>(i)] : 1;
+          for (int64_t n = 0; n < width; ++n) y.row(t)[n] += factor * x.row(i)[n];
+        }
+      }
+      const Results found = twice(name, [&]() -> Results {
+        const GpuRows from(x), to = GpuRows::blank(rows, width);
+        const GpuArray<int32_t> gpu_order(order), gpu_starts(starts);
+        const GpuArray<float> gpu_factors(factors);
+        check_launch(launch_sum_rows({.extent = {rows, width},
+                                      .order = gpu_order.data(),
+                                      .starts = gpu_starts.data(),
+                                      .factors = weighs ? gpu_factors.data() : nullptr,
+                                      .x = from.view(),
+                                      .y = to.view()},
+                                     gpu().stream()));
+        return {to.read(name).values};
+      });
+      expect_near(found[0], y.values, 0x1p-8, 1e-5, name);
+    }
+  }
+}
+
 TEST_F(OpsGpu, SsruScan) {
   Workspace workspace;
   for (const int64_t width : {8, 64, 512, 1000}) {

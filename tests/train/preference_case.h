@@ -73,7 +73,7 @@ class PreferenceRun : public LanguageCase {
   std::unique_ptr<LanguageTraining> make_preference(const PreferenceSettings& how, bool lora,
                                                     std::unique_ptr<AnswerJudge> reference = {}) {
     model::ModelFiles files = base(family_);
-    model::LoraSettings settings{.rank = 3, .alpha = 6, .dropout = 0.1};
+    model::LoraSettings settings{.rank = rank_, .alpha = 6, .dropout = 0.1};
     if (std::holds_alternative<RewardSettings>(how)) {
       files = model::with_score(std::move(files), 3);
       settings.saved = {"score"};
@@ -81,10 +81,59 @@ class PreferenceRun : public LanguageCase {
     std::optional<model::Adapter> adapter;
     if (lora) adapter = model::new_adapter(files, settings, 3);
     return make_preference_training(std::move(files), std::move(adapter), how, std::move(reference),
-                                    threads_);
+                                    threads_, device_);
   }
 
   std::string family_ = "llama3";
+  int64_t rank_ = 3;
+  Device device_{};
+};
+
+/// A run of 30 steps, stopped behind `stop` (0: not); its losses.
+class PreferenceSteps : public PreferenceRun {
+ protected:
+  enum class Reference { adapter_off, second_model, kept };
+  struct How {
+    PreferenceSettings settings;
+    bool lora = true;
+    Reference reference = Reference::adapter_off;
+    bool skip_tiles = true;
+    bool recompute = false;
+  };
+
+  std::vector<double> run(const std::string& folder, const How& how, int64_t stop = 0) {
+    const RandomGroups groups(60, family_ == "llama3"), judged(8, false, 6);
+    std::optional<ReferenceCache> kept;
+    ReferenceValues values, held;
+    if (how.reference == Reference::kept) {
+      kept.emplace(open_reference_cache(groups.view(), 77, path("cache"), [&]() -> AskReference {
+        return [judge = std::make_shared<AnswerJudge>(base(family_), threads_, device_)](
+                   const auto& batch) { return (*judge)(batch); };
+      }));
+      values = kept->values();
+    }
+    std::unique_ptr<AnswerJudge> second;
+    if (how.reference == Reference::second_model) {
+      second = std::make_unique<AnswerJudge>(base("qwen3"), threads_, device_);
+    }
+    const auto model = make_preference(how.settings, how.lora, std::move(second));
+    const GroupBatches batches(groups.view(), kRows, 2, values),
+        validation(judged.view(), kRows, 1, held);
+    TrainerSettings given = settings(folder, 30);
+    given.eval_steps = how.reference == Reference::kept ? 0 : 10;
+    given.loss.skip_tiles = how.skip_tiles;
+    given.loss.recompute = how.recompute;
+    std::vector<double> losses;
+    TrainerHooks hooks;
+    hooks.report = [&](const Report& report) { losses.push_back(report.loss); };
+    hooks.stop_requested = [&] { return stop > 0 && std::ssize(losses) >= stop; };
+    train::train(*model, batches, &validation, given, hooks);
+    return losses;
+  }
+
+  std::string last(const std::string& folder, const std::string& file) {
+    return read(folder + "/checkpoint-30/" + file);
+  }
 };
 
 }  // namespace heddle::train

@@ -6,52 +6,6 @@
 namespace heddle::train {
 namespace {
 
-/// A run of 30 steps, stopped behind `stop` (0: not); its losses.
-class PreferenceSteps : public PreferenceRun {
- protected:
-  enum class Reference { adapter_off, second_model, kept };
-  struct How {
-    PreferenceSettings settings;
-    bool lora = true;
-    Reference reference = Reference::adapter_off;
-    bool skip_tiles = true;
-  };
-
-  std::vector<double> run(const std::string& folder, const How& how, int64_t stop = 0) {
-    const RandomGroups groups(60, family_ == "llama3"), judged(8, false, 6);
-    std::optional<ReferenceCache> kept;
-    ReferenceValues values, held;
-    if (how.reference == Reference::kept) {
-      kept.emplace(open_reference_cache(groups.view(), 77, path("cache"), [&]() -> AskReference {
-        return [judge = std::make_shared<AnswerJudge>(base(family_), threads_)](const auto& batch) {
-          return (*judge)(batch);
-        };
-      }));
-      values = kept->values();
-    }
-    std::unique_ptr<AnswerJudge> second;
-    if (how.reference == Reference::second_model) {
-      second = std::make_unique<AnswerJudge>(base("qwen3"), threads_);
-    }
-    const auto model = make_preference(how.settings, how.lora, std::move(second));
-    const GroupBatches batches(groups.view(), kRows, 2, values),
-        validation(judged.view(), kRows, 1, held);
-    TrainerSettings given = settings(folder, 30);
-    given.eval_steps = how.reference == Reference::kept ? 0 : 10;
-    given.loss.skip_tiles = how.skip_tiles;
-    std::vector<double> losses;
-    TrainerHooks hooks;
-    hooks.report = [&](const Report& report) { losses.push_back(report.loss); };
-    hooks.stop_requested = [&] { return stop > 0 && std::ssize(losses) >= stop; };
-    train::train(*model, batches, &validation, given, hooks);
-    return losses;
-  }
-
-  std::string last(const std::string& folder, const std::string& file) {
-    return read(folder + "/checkpoint-30/" + file);
-  }
-};
-
 TEST_F(PreferenceSteps, GoOnToTheBit) {
   const std::pair<std::string, How> cases[] = {
       {"lora", {.settings = DpoSettings{.rpo_alpha = 0.1}}},

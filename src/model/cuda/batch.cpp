@@ -4,7 +4,6 @@
 #include <cstring>
 #include <utility>
 
-#include "heddle/mask/algebra.h"
 #include "heddle/mask/builders.h"
 #include "heddle/model/label_rows.h"
 #include "heddle/model/packed_forward.h"
@@ -48,16 +47,24 @@ GroupOffsets put(const Groups& groups, Staging& staging) {
           staging.put<int32_t>(groups.targets), static_cast<int32_t>(groups.targets.size())};
 }
 
-SideOffsets put(std::span<const int32_t> tokens, std::span<const int32_t> offsets,
-                bool by_positions, Staging& staging) {
-  std::vector<int32_t> positions(tokens.size());
-  int64_t longest = 0;
-  for (size_t s = 0; s + 1 < offsets.size(); ++s) {
-    longest = std::max<int64_t>(longest, offsets[s + 1] - offsets[s]);
+/// Positions of tokens in sentences, or of groups in their texts.
+std::vector<int32_t> positions_of(std::span<const int32_t> offsets,
+                                  std::span<const AnswerGroup> groups) {
+  std::vector<int32_t> positions(offsets.empty() ? 0 : static_cast<size_t>(offsets.back()));
+  if (!groups.empty()) write_positions(groups, positions);
+  for (size_t s = 0; groups.empty() && s + 1 < offsets.size(); ++s) {
     for (int32_t t = offsets[s]; t < offsets[s + 1]; ++t) {
       positions[static_cast<size_t>(t)] = t - offsets[s];
     }
   }
+  return positions;
+}
+
+SideOffsets put(std::span<const int32_t> tokens, std::span<const int32_t> offsets,
+                std::span<const AnswerGroup> groups, bool by_positions, Staging& staging) {
+  const std::vector<int32_t> positions = positions_of(offsets, groups);
+  int64_t longest = 0;
+  for (const int32_t position : positions) longest = std::max(longest, int64_t{position} + 1);
   return {.tokens = staging.put(tokens),
           .positions = staging.put<int32_t>(positions),
           .offsets = staging.put(offsets),
@@ -112,16 +119,17 @@ heddle::cuda::DeviceColumns columns_of(const MaskOffsets& mask, const std::byte*
 LaidOutBatch::LaidOutBatch(const TrainingBatch& batch, const BatchNeeds& needs,
                            std::unique_ptr<Staging> memory)
     : staging_((memory->clear(), std::move(memory))),
-      source_(
-          put(batch.pair.sources, batch.pair.source_offsets, needs.learned_positions, *staging_)),
-      target_(
-          put(batch.pair.targets, batch.pair.target_offsets, needs.learned_positions, *staging_)),
-      causal_(lay_out(masks::causal_document(lengths_with_tokens(batch.pair.target_offsets)),
-                      *staging_)) {
+      source_(put(batch.pair.sources, batch.pair.source_offsets, {}, needs.learned_positions,
+                  *staging_)),
+      target_(put(batch.pair.targets, batch.pair.target_offsets, batch.pair.groups,
+                  needs.learned_positions, *staging_)),
+      causal_(lay_out(causal_mask(batch.pair), *staging_)) {
   if (needs.window != 0) {
-    const auto count = static_cast<int64_t>(batch.pair.targets.size());
-    window_.emplace(lay_out(
-        masks::intersect(causal_.mask, masks::sliding_window(count, needs.window)), *staging_));
+    window_.emplace(lay_out(window_mask(batch.pair, causal_.mask, needs.window), *staging_));
+  }
+  if (!batch.pair.groups.empty()) {
+    put_answers(batch, needs.scores);
+    return;
   }
   if (needs.only_texts) {
     const LabelRows labelled(batch);
@@ -154,6 +162,29 @@ void LaidOutBatch::put_places(std::span<const size_t> places, size_t rows) {
   }
   label_places_ = staging_->put<int32_t>(of_labels);
   places_of_rows_ = staging_->put<int32_t>(of_rows);
+}
+
+void LaidOutBatch::put_answers(const TrainingBatch& batch, bool scores) {
+  using Of = AnswerRows::Of;
+  answers_.emplace(batch.pair.groups, batch.pair.targets, batch.labels,
+                   scores ? Of::last_tokens : Of::learned_tokens);
+  const TrainingBatch labelled{.pair = {}, .labels = answers_->labels()};
+  put_labels(labelled);
+  label_count_ = answers_->count();
+  std::vector<int32_t> places, order(static_cast<size_t>(label_count_));
+  std::vector<int32_t> starts(batch.pair.targets.size() + 1, 0);
+  for (const int64_t place : answers_->places()) {
+    places.push_back(static_cast<int32_t>(place));
+    ++starts[static_cast<size_t>(place) + 1];
+  }
+  for (size_t t = 1; t < starts.size(); ++t) starts[t] += starts[t - 1];
+  std::vector<int32_t> next = starts;
+  for (size_t i = 0; i < places.size(); ++i) {
+    order[static_cast<size_t>(next[static_cast<size_t>(places[i])]++)] = static_cast<int32_t>(i);
+  }
+  label_places_ = staging_->put<int32_t>(places);
+  answer_order_ = staging_->put<int32_t>(order);
+  answer_starts_ = staging_->put<int32_t>(starts);
 }
 
 BatchSide DeviceBatch::side(const SideOffsets& side) const {

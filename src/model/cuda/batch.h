@@ -14,6 +14,7 @@
 #include "heddle/autograd/cuda/tape.h"
 #include "heddle/mask/device_mask.h"
 #include "heddle/mask/mask.h"
+#include "heddle/model/answer_groups.h"
 #include "heddle/model/training.h"
 #include "heddle/ops/cuda/launch.h"
 
@@ -89,6 +90,7 @@ struct BatchNeeds {
   bool learned_positions = false;  ///< rows by position too
   bool only_texts = false;         ///< a language model: targets, with labels where there are some
   int64_t window = 0;              ///< of layers that slide; 0: there are none
+  bool scores = false;             ///< of groups: the last tokens of answers are looked at
 };
 
 /// The host's part of a batch.
@@ -105,6 +107,7 @@ class LaidOutBatch {
 
   void put_labels(const TrainingBatch& batch);
   void put_places(std::span<const size_t> places, size_t rows);
+  void put_answers(const TrainingBatch& batch, bool scores);
 
   std::unique_ptr<Staging> staging_;
   SideOffsets source_, target_;
@@ -114,7 +117,9 @@ class LaidOutBatch {
   int64_t labels_, weights_, teacher_ids_, teacher_log_probabilities_;
   int64_t label_places_ = -1, places_of_rows_ = -1;  // of texts
   int64_t label_count_ = 0;
-  bool weighted_;
+  bool weighted_ = false;
+  std::optional<AnswerRows> answers_;  // of groups, with the next two
+  int64_t answer_order_ = -1, answer_starts_ = -1;
 };
 
 /// One side's rows; pointers to the GPU.
@@ -145,6 +150,12 @@ class DeviceBatch {
   int64_t label_count() const { return host_.label_count_; }
   const int32_t* label_places() const { return at<int32_t>(host_.label_places_); }
   const int32_t* places_of_rows() const { return at<int32_t>(host_.places_of_rows_); }
+
+  // Groups: the rows that their loss reads, at label_places(), and for the way back the numbers of
+  // these by place, [L], with the first of each place, [T + 1].
+  const AnswerRows* answers() const { return host_.answers_ ? &*host_.answers_ : nullptr; }
+  const int32_t* answer_order() const { return at<int32_t>(host_.answer_order_); }
+  const int32_t* answer_starts() const { return at<int32_t>(host_.answer_starts_); }
 
   struct Masked {
     const ColumnMask* mask;

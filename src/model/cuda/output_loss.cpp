@@ -15,9 +15,16 @@ using ops::cuda::Rows;
 void OutputLoss::project(const Taught& taught, const Rows& hidden, ops::cuda::RowsView d_hidden,
                          LossTotals* sums) {
   const ops::Workspace::Scope scope(machine_.scratch);
+  auto* losses = machine_.scratch.take<RowLoss>(hidden.count());
+  project(taught, hidden, d_hidden, losses);
+  HEDDLE_CUDA_CHECK(ops::cuda::launch_sum_losses(losses, hidden.count(), sums, machine_.stream()));
+}
+
+void OutputLoss::project(const Taught& taught, const Rows& hidden, ops::cuda::RowsView d_hidden,
+                         RowLoss* losses) {
+  const ops::Workspace::Scope scope(machine_.scratch);
   const int64_t most = std::min(device_logit_rows(padded_vocabulary()), hidden.count());
   auto* logits = machine_.scratch.take<BFloat16>(most * padded_vocabulary());
-  auto* losses = machine_.scratch.take<RowLoss>(hidden.count());
   for (int64_t first = 0; first < hidden.count(); first += most) {
     const Rows rows = hidden.range(first, std::min(first + most, hidden.count()));
     machine_.gemm().multiply({.m = rows.count(),
@@ -32,7 +39,6 @@ void OutputLoss::project(const Taught& taught, const Rows& hidden, ops::cuda::Ro
     if (d_hidden.data == nullptr) continue;
     project_back(rows, logits, {d_hidden.data + first * d_hidden.stride, d_hidden.stride});
   }
-  HEDDLE_CUDA_CHECK(ops::cuda::launch_sum_losses(losses, hidden.count(), sums, machine_.stream()));
 }
 
 void OutputLoss::look_at(const Taught& taught, int64_t first, int64_t count, bool trains,

@@ -29,13 +29,21 @@ class OutputLoss {
   void project(const Taught& taught, const ops::cuda::Rows& hidden, ops::cuda::RowsView d_hidden,
                ops::cuda::LossTotals* sums);
 
+  /// The same with the losses [R] of the rows by themselves.
+  void project(const Taught& taught, const ops::cuda::Rows& hidden, ops::cuda::RowsView d_hidden,
+               ops::cuda::RowLoss* losses);
+
+  /// d_rows [R, D] = d_logits [R, padded V] · table; adds to the gradient of the table, if any.
+  void project_back(const ops::cuda::Rows& rows, const BFloat16* d_logits,
+                    ops::cuda::RowsView d_rows);
+
+  /// Columns of logits: those behind the vocabulary are zeros.
+  int64_t padded_vocabulary() const { return DeviceParameters::padded(weights_.output.rows()); }
+
  private:
   /// Losses of `count` rows from `first` on; their logits become gradients.
   void look_at(const Taught& taught, int64_t first, int64_t count, bool trains, BFloat16* logits,
                ops::cuda::RowLoss* losses);
-  void project_back(const ops::cuda::Rows& rows, const BFloat16* d_logits,
-                    ops::cuda::RowsView d_rows);
-  int64_t padded_vocabulary() const { return DeviceParameters::padded(weights_.output.rows()); }
 
   const Weights& weights_;
   const DeviceParameters& parameters_;

@@ -102,7 +102,7 @@ void Pass::linear(const Rows& x, const Projection& projection, const After& afte
   const Rows input = x;
   ag::linear(run_, input, parts_.parameters.linear(projection), after.activation, after.residual,
              y);
-  if (!part.low_rank) return;
+  if (!part.low_rank || parts_.adapter == nullptr) return;
   HEDDLE_CHECK(after.activation == ops::Activation::none,
                "model: an adapter before an activation; expected a gated feed-forward");
   add_low_rank(input, part, y);

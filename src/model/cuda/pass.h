@@ -65,7 +65,7 @@ class Pass {
     const PositionTables& tables;
     const DeviceBatch* batch;
     autograd::cuda::Machine& machine;
-    const AdapterParameters* adapter = nullptr;
+    const AdapterParameters* adapter = nullptr;  ///< null: left out, if the weights have one
   };
 
   /// Without a tape nothing is dropped.

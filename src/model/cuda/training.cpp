@@ -6,6 +6,7 @@
 
 #include "heddle/base/error.h"
 #include "heddle/model/cuda/adapter_parameters.h"
+#include "heddle/model/cuda/answer_loss.h"
 #include "heddle/model/cuda/batch.h"
 #include "heddle/model/cuda/forward.h"
 #include "heddle/model/cuda/model_files.h"
@@ -42,7 +43,15 @@ void check_ids(const char* what, std::span<const int32_t> ids, int64_t end) {
 }
 
 bool has_labels(const TrainingBatch& batch) {
+  if (!batch.pair.groups.empty()) return true;  // an answer's first token is always learned
   return std::ranges::any_of(batch.labels, [](int32_t label) { return label >= 0; });
+}
+
+/// Rows of hidden states that the loss reads, at most.
+int64_t rows_of_loss(const TrainingBatch& batch) {
+  int64_t rows = std::ranges::count_if(batch.labels, [](int32_t label) { return label >= 0; });
+  for (const AnswerGroup& group : batch.pair.groups) rows += std::ssize(group.answers);
+  return rows;
 }
 
 /// With the adapter attached, whose numbers are all that is packed on the host.
@@ -97,7 +106,7 @@ struct TrainingTransformer::State {
                bool trains);
 
   /// Long rows are large pieces, of which few fit a block: one for all of them wastes nothing.
-  void reserve(const TrainingBatch& batch, const LossSettings& settings);
+  void reserve(const TrainingBatch& batch, const LossSettings& settings, bool trains);
 
   /// The loss of the decoder's output, and its gradient unless d_hidden has none.
   void look_at(const DeviceBatch& batch, const Taught& taught, const Rows& hidden,
@@ -111,17 +120,19 @@ struct TrainingTransformer::State {
   std::optional<DeviceParameters> parameters;
   std::optional<PositionTables> tables;
   std::shared_ptr<StagingPool> pool = std::make_shared<StagingPool>();
+  Exchange exchange{machine};
   Tensor totals = Tensor::empty({static_cast<int64_t>(sizeof(LossTotals))}, DType::i8,
                                 heddle::cuda::pinned_allocator());
 };
 
-void TrainingTransformer::State::reserve(const TrainingBatch& batch, const LossSettings& settings) {
-  const DeviceActivations plan = device_activations(
-      files.config,
-      {.tokens = std::ssize(batch.labels),
-       .labels = std::ranges::count_if(batch.labels, [](int32_t label) { return label >= 0; }),
-       .lora = adapter ? &adapter->settings : nullptr,
-       .recompute = settings.recompute});
+void TrainingTransformer::State::reserve(const TrainingBatch& batch, const LossSettings& settings,
+                                         bool trains) {
+  const DeviceActivations plan =
+      device_activations(files.config, {.tokens = std::ssize(batch.labels),
+                                        .labels = rows_of_loss(batch),
+                                        .lora = adapter ? &adapter->settings : nullptr,
+                                        .recompute = settings.recompute,
+                                        .trains = trains});
   machine.values.reserve(static_cast<size_t>(plan.values));
   machine.gradients.reserve(static_cast<size_t>(plan.gradients));
   machine.scratch.reserve(static_cast<size_t>(plan.scratch));
@@ -172,7 +183,8 @@ std::shared_ptr<LaidOutBatch> TrainingTransformer::lay_out(const TrainingBatch& 
   check_ids("teacher's choice", batch.teacher.ids, config().target_vocabulary);
   const BatchNeeds needs{.learned_positions = state_->weights.encoder_ends.positions_number >= 0,
                          .only_texts = only_texts,
-                         .window = config().window};
+                         .window = config().window,
+                         .scores = config().scores};
   auto* made = new LaidOutBatch(batch, needs, state_->pool->take());
   return {made, [pool = state_->pool](LaidOutBatch* done) {
             pool->give(done->release());
@@ -184,7 +196,7 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
                                          const LossSettings& settings, bool trains) {
   check_batch(batch, settings, files.config);
   if (!has_labels(batch)) return {};
-  if (trains && files.config.is_language_model()) reserve(batch, settings);
+  if (files.config.is_language_model()) reserve(batch, settings, trains);
   const ops::Workspace::Scope values(machine.values), host(machine.host);
   const Wait wait(machine.stream());  // the batch's memory goes round when this returns
   auto* sums = machine.values.take<LossTotals>(1);
@@ -202,7 +214,7 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
       .activation_dropout = settings.activation_dropout,
       .recompute = settings.recompute};
   Pass pass({weights, *parameters, *tables, &placed, machine,
-             adapter_parameters ? &*adapter_parameters : nullptr},
+             adapter_parameters && !settings.base_alone ? &*adapter_parameters : nullptr},
             of_pass, tape ? &*tape : nullptr);
   DeviceForward forward(placed, files.config);
   const Rows hidden = forward.run(pass, settings.first_row);
@@ -213,16 +225,21 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
                       .teacher_log_probabilities = placed.teacher_log_probabilities(),
                       .teachers = static_cast<int32_t>(batch.teacher.count),
                       .settings = settings};
+  LossSums of_answers;
+  const auto look = [&](ops::cuda::RowsView d_hidden) {
+    if (batch.answers == nullptr) return look_at(placed, taught, hidden, d_hidden, sums);
+    DeviceAnswerLoss loss(weights, *parameters, machine, exchange);
+    of_answers = loss.run({batch, placed, settings.gradient_scale}, hidden, d_hidden);
+  };
   if (tape) {
-    tape->contribute(hidden, [&](ops::cuda::RowsView d_hidden) {
-      look_at(placed, taught, hidden, d_hidden, sums);
-    });
+    tape->contribute(hidden, look);
     tape->run_back_to(0);
   } else {
-    look_at(placed, taught, hidden, {nullptr, 0}, sums);
+    look({nullptr, 0});
   }
   heddle::cuda::copy(on_gpu, totals, machine.stream());
   machine.context().synchronize();
+  if (batch.answers != nullptr) return of_answers;
   const auto& found = *static_cast<const LossTotals*>(totals.raw());
   return {found.loss, found.nll, found.weight, found.tokens, found.correct};
 }
@@ -305,9 +322,11 @@ LossSums TrainingTransformer::forward_backward(const TrainingBatch& batch,
   return state_->run(batch, lay_out(batch).get(), settings, true);
 }
 
-LossSums TrainingTransformer::loss(const TrainingBatch& batch, const LossSettings& settings) {
+LossSums TrainingTransformer::loss(const TrainingBatch& batch, const LossSettings& settings,
+                                   LaidOutBatch* laid_out) {
   LossSettings plain = settings;
   plain.dropout = plain.activation_dropout = 0;
+  if (laid_out != nullptr) return state_->run(batch, laid_out, plain, false);
   return state_->run(batch, lay_out(batch).get(), plain, false);
 }
 

@@ -59,7 +59,8 @@ class TrainingTransformer {
   /// the settings means nothing here.
   LossSums forward_backward(const TrainingBatch& batch, const LossSettings& settings,
                             LaidOutBatch* laid_out = nullptr);
-  LossSums loss(const TrainingBatch& batch, const LossSettings& settings);
+  LossSums loss(const TrainingBatch& batch, const LossSettings& settings,
+                LaidOutBatch* laid_out = nullptr);
 
  private:
   struct State;

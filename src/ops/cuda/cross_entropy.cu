@@ -126,14 +126,13 @@ __device__ RowLoss loss_of(const CrossEntropyRows& p, const RowTally& row, const
   const double lambda = teacher != nullptr ? static_cast<double>(p.teacher_weight) : 0;
   const double nll = log_z - static_cast<double>(label_logit);
   double value = (1 - smoothing) * nll;
-  if (smoothing > 0) {
-    value += smoothing * (log_z - row.total / static_cast<double>(p.vocabulary));
-  }
+  const double mean = row.total / static_cast<double>(p.vocabulary);
+  if (smoothing > 0) value += smoothing * (log_z - mean);
   value *= 1 - lambda;
   if (lambda > 0) value += lambda * (teacher->entropy + log_z - teacher->logit);
   value += static_cast<double>(p.z_loss) * log_z * log_z;
   return {static_cast<float>(weight * value), static_cast<float>(weight * nll),
-          static_cast<float>(weight), label_logit >= row.most ? 1 : 0};
+          static_cast<float>(weight), label_logit >= row.most ? 1 : 0, static_cast<float>(mean)};
 }
 
 __device__ Slopes slopes_of(const CrossEntropyRows& p, const RowTally& row, float lambda,

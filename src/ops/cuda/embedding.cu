@@ -1,4 +1,4 @@
-// Tokens to rows, and the gradients of rows back to a table.
+// Tokens to rows, the gradients of rows back to a table, and sums of rows.
 //
 // A place of the table that many rows add to has several groups of rows. Each group is summed by
 // itself; where it stands alone, its sum goes to the table at once, else to the scratch, from where
@@ -123,6 +123,21 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+__global__ void __launch_bounds__(kThreads) sum_rows_kernel(const __grid_constant__ SumRows p) {
+  const Place at = place_of_thread();
+  if (!is_inside(at, p.extent.rows, p.extent.width / kVector)) return;
+  const int32_t end = p.starts[at.row + 1];
+  Eight sum{};
+  for (int32_t j = p.starts[at.row]; j < end; ++j) {
+    const int32_t i = p.order[j];
+    const float factor = p.factors != nullptr ? p.factors[i] : 1.0f;
+    const Eight x = unpack(vector_at(p.x, {i, at.vector}));
+#pragma unroll
+    for (int k = 0; k < kVector; ++k) sum.at[k] = fmaf(factor, x.at[k], sum.at[k]);
+  }
+  vector_at(p.y, at) = pack(sum);
+}
+
 }  // namespace
 
 int launch_embed(const Embed& embed, Stream stream) {
@@ -143,6 +158,13 @@ int launch_scatter_rows(const ScatterRows& scatter, Stream stream) {
   sum_groups_kernel<<<grid.blocks, grid.threads, 0, stream>>>(scatter);
   const dim3 blocks(blocks_for(scatter.groups.groups, 32), blocks_for(vectors, kLanes));
   add_groups_kernel<<<blocks, dim3(kLanes, kShares), 0, stream>>>(scatter);
+  return cudaGetLastError();
+}
+
+int launch_sum_rows(const SumRows& sum, Stream stream) {
+  if (sum.extent.rows == 0) return cudaSuccess;
+  const Grid grid = grid_over(sum.extent.rows, sum.extent.width / kVector);
+  sum_rows_kernel<<<grid.blocks, grid.threads, 0, stream>>>(sum);
   return cudaGetLastError();
 }
 

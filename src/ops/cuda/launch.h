@@ -203,6 +203,17 @@ struct ScatterRows {
 int64_t scatter_rows_scratch(const Extent& extent, const RowGroups& groups);  // floats
 int launch_scatter_rows(const ScatterRows& scatter, Stream stream);
 
+/// y[t] = Σ factors[i] · x[i] over i = order[j] with starts[t] ≤ j < starts[t + 1]; zeros where
+/// there is none. Sums are f32, in that order.
+struct SumRows {
+  Extent extent;          // of y
+  const int32_t* order;   // [rows of x]
+  const int32_t* starts;  // [rows of y + 1]
+  const float* factors;   // [rows of x] or null: 1 each
+  RowsView x, y;
+};
+int launch_sum_rows(const SumRows& sum, Stream stream);
+
 // SSRU (ssru.h): gates [T, 2D] → out [T, D]; sequence s is rows offsets[s] … offsets[s + 1] − 1.
 
 struct SsruScan {
@@ -228,6 +239,7 @@ struct RowLoss {
   float loss, nll;  // times the row's weight; NaN as soon as a logit is
   float weight;     // 0 without a label
   int32_t correct;
+  float mean_logit = 0;
 };
 
 struct CrossEntropyRows {

@@ -12,6 +12,7 @@
 #include "heddle/model/formats/formats.h"
 #include "heddle/model/formats/peft.h"
 #include "heddle/train/cuda/adamw.h"
+#include "heddle/train/preference_loss.h"
 #include "heddle/train/translation.h"
 
 namespace heddle::train::cuda {
@@ -37,14 +38,18 @@ class CudaLanguageTraining : public LanguageTraining {
   void zero_gradients() override { transformer_.parameters().zero_gradients(); }
   void values_changed() override {}  // the optimiser writes the copies, too
   void prepare(data::PackedBatch& batch) override {
-    batch.prepared = transformer_.lay_out(view_of(batch));
+    if (batch.groups.empty()) {
+      batch.prepared = transformer_.lay_out(view_of(batch));
+      return;
+    }
+    const auto groups = answer_groups(batch);
+    batch.prepared = transformer_.lay_out(view_of_groups(batch, groups, AnswerRecorder(batch)));
   }
-  LossSums forward_backward(const data::PackedBatch& batch, const LossSettings& settings) override {
-    auto* laid_out = static_cast<model::cuda::LaidOutBatch*>(batch.prepared.get());
-    return transformer_.forward_backward(view_of(batch), settings, laid_out);
-  }
-  LossSums loss(const data::PackedBatch& batch, const LossSettings& settings) override {
-    return transformer_.loss(view_of(batch), settings);
+  LossSums run(const model::TrainingBatch& batch, const LossSettings& settings, bool learns,
+               void* prepared) override {
+    auto* laid_out = static_cast<model::cuda::LaidOutBatch*>(prepared);
+    return learns ? transformer_.forward_backward(batch, settings, laid_out)
+                  : transformer_.loss(batch, settings, laid_out);
   }
 
   void save(const std::string& folder, io::FileOperations& files) override;
