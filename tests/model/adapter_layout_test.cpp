@@ -6,6 +6,7 @@
 
 #include "heddle/model/cuda/adapter_parameters.h"
 #include "heddle/model/cuda/parameters.h"
+#include "heddle/model/training.h"
 #include "tests/model/language_models.h"
 
 namespace heddle::model {

@@ -2,6 +2,7 @@
 // bit.
 #include "heddle/train/language.h"
 
+#include "heddle/io/safetensors.h"
 #include "heddle/model/formats/peft.h"
 #include "heddle/train/memory_plan.h"
 #include "tests/train/language_case.h"
