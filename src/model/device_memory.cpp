@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "heddle/base/error.h"
+
 namespace heddle::model {
 
 namespace {
@@ -11,6 +13,7 @@ constexpr int64_t kHalf = 2, kSingle = 4;     // bytes of bf16 and f32
 constexpr int64_t kStatistics = 2 * kSingle;  // of a norm's row
 constexpr int64_t kBatchRow = 96;  // tokens, positions, groups, labels and masks of a row, about
 constexpr int64_t kLogits = int64_t{128} << 20;
+constexpr int64_t kRankStep = 8;  // columns of B begin at multiples of 16 bytes
 constexpr int64_t kLossRow = 24;  // what is known of a row, and its factor
 
 /// Widths of what one layer computes, in elements of a row.
@@ -77,6 +80,12 @@ int64_t scratch_bytes(const TransformerConfig& config, const Widths& of, const D
 }
 
 }  // namespace
+
+void check_on_gpu(const LoraSettings& settings) {
+  HEDDLE_CHECK(settings.targets.empty() || settings.rank % kRankStep == 0, "lora_rank: found ",
+               settings.rank, "; expected a multiple of ", kRankStep,
+               " on a GPU. Hint: device: cpu");
+}
 
 int64_t device_logit_rows(int64_t vocabulary) { return std::max<int64_t>(kLogits / vocabulary, 1); }
 

@@ -26,6 +26,9 @@ struct DeviceActivations {
 };
 DeviceActivations device_activations(const TransformerConfig& config, const DevicePass& pass);
 
+/// Throws, with a hint, for adapters that a GPU does not take: ranks that are no multiples of 8.
+void check_on_gpu(const LoraSettings& settings);
+
 /// Rows of logits that are made at a time on a GPU: enough that the sums of the table's gradient
 /// are not fetched too often, few enough for some hundred MB.
 int64_t device_logit_rows(int64_t vocabulary);

@@ -103,6 +103,7 @@ int64_t vector_numbers(const std::vector<model::ParameterShape>& parameters) {
 MemoryPlan plan_gpu(const model::TransformerConfig& config, const PlannedRun& run) {
   constexpr int64_t kHalf = 2;
   constexpr int64_t kLibraries = int64_t{640} << 20;  // CUDA's context, kernels, cuBLAS
+  if (run.lora) model::check_on_gpu(*run.lora);
   const auto all = model::parameters_of(config);
   const int64_t base = numbers_of(all), trained = trained_numbers(config, run);
   const int64_t tokens = std::max(run.batch_tokens, run.longest);

@@ -115,7 +115,7 @@ TEST_F(FinetuneCli, EstimatesMemory) {
 }
 
 TEST_F(FinetuneCli, EstimatesAGpusMemoryWithoutOne) {
-  const std::string on_gpu = task("run") + "--device cuda ";
+  const std::string on_gpu = task("run") + "--device cuda --lora_rank 8 ";
   const Outcome plan = run(on_gpu + "--estimate --max_memory 100");
   EXPECT_EQ(plan.code, 0);
   for (const char* part : {"base, bf16 and frozen", "gradients", "moments",
@@ -123,6 +123,7 @@ TEST_F(FinetuneCli, EstimatesAGpusMemoryWithoutOne) {
     EXPECT_NE(plan.output.find(part), std::string::npos) << part << "\n" << plan.output;
   }
   expect_refused(on_gpu + "--estimate --max_memory 0.5", {"memory", "of the GPU", "512 MiB"});
+  expect_refused(on_gpu + "--estimate --lora_rank 4", {"lora_rank", "found 4", "multiple of 8"});
   if (heddle::cuda::device_count() == 0) expect_refused(on_gpu, {"device", "cuda", "expected cpu"});
 }
 

@@ -71,7 +71,7 @@ TEST_F(TrainingGpu, LossesAndGradientsAreTheHostsForEveryOption) {
   }
 }
 
-TEST(TrainingGpu, RoundedItIsTheModelInInt8) {
+TEST_F(TrainingGpu, RoundedItIsTheModelInInt8) {
   for (const TrainingCase& each : training_cases()) {
     SCOPED_TRACE(each.name);
     const TransformerConfig config = widened(each.config);

@@ -117,7 +117,8 @@ void linear(const Run& run, const Rows& x, const Linear& weights, ops::Activatio
   run.result(y);
   const bool relu = activation == ops::Activation::relu;
   const bool apart = activation != ops::Activation::none && !relu;
-  const Rows before = apart ? run.rows(y.count(), y.width()) : y;
+  const bool moves = run.sums_apart && sum && sum->row(0) == y.row(0);
+  const Rows before = apart || moves ? run.rows(y.count(), y.width()) : y;
   run.machine.gemm().multiply({.m = input.count(),
                                .n = weights.out,
                                .k = weights.in,
@@ -130,6 +131,14 @@ void linear(const Run& run, const Rows& x, const Linear& weights, ops::Activatio
                                .addend_stride = sum ? sum->stride() : 0,
                                .bias = weights.bias,
                                .relu = relu});
+  if (moves) {
+    HEDDLE_CUDA_CHECK(ops::cuda::launch_add({.extent = y.extent(),
+                                             .first = {nullptr, 0},
+                                             .second = before.view(),
+                                             .y = y.view(),
+                                             .dropout = {}},
+                                            run.machine.stream()));
+  }
   if (apart) {
     HEDDLE_CUDA_CHECK(ops::cuda::launch_activate({.extent = y.extent(),
                                                   .x = before.view(),

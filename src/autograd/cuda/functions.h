@@ -22,6 +22,9 @@ using ops::cuda::Rows;
 struct Run {
   Machine& machine;
   Tape* tape;
+  /// Without a tape, too, products have the bits that they have with one: cuBLASLt's sums in place
+  /// may be others.
+  bool sums_apart = false;
 
   Rows rows(int64_t count, int64_t width) const;  ///< new ones, on the tape if there is one
   void result(Rows& y) const {

@@ -10,8 +10,6 @@ namespace heddle::model::cuda {
 
 namespace {
 
-constexpr int64_t kRankStep = 8;  // columns of B begin at multiples of 16 bytes
-
 /// Gives each parameter its place.
 class Placer {
  public:
@@ -87,12 +85,6 @@ class Placer {
 
 TrainedLayout adapter_layout(const Weights& weights, const LoraSettings& settings) {
   return Placer(weights, settings).run();
-}
-
-void AdapterParameters::check(const LoraSettings& settings) {
-  HEDDLE_CHECK(settings.targets.empty() || settings.rank % kRankStep == 0, "lora_rank: found ",
-               settings.rank, "; expected a multiple of ", kRankStep,
-               " on a GPU. Hint: device: cpu");
 }
 
 AdapterParameters::AdapterParameters(const Weights& weights, const Adapter& adapter,

@@ -19,9 +19,6 @@ TrainedLayout adapter_layout(const Weights& weights, const LoraSettings& setting
 
 class AdapterParameters {
  public:
-  /// Throws, with a hint, for ranks that are no multiples of 8.
-  static void check(const LoraSettings& settings);
-
   /// Takes the adapter's values over; `weights`, which has it attached, outlives this.
   AdapterParameters(const Weights& weights, const Adapter& adapter, heddle::cuda::Context& context);
   AdapterParameters(const AdapterParameters&) = delete;

@@ -52,6 +52,7 @@ struct PassSettings {
   ops::Dropout dropout{};
   double activation_dropout = 0;
   bool recompute = false;
+  bool trains = false;  ///< the bits are those with a tape, also without one
 };
 
 class Pass {
@@ -70,7 +71,10 @@ class Pass {
 
   /// Without a tape nothing is dropped.
   Pass(const Parts& parts, const PassSettings& settings, autograd::cuda::Tape* tape)
-      : parts_(parts), settings_(settings), run_{parts.machine, tape}, trains_(tape != nullptr) {}
+      : parts_(parts),
+        settings_(settings),
+        run_{parts.machine, tape, settings.trains},
+        trains_(tape != nullptr) {}
   Pass(const Pass&) = delete;
   Pass& operator=(const Pass&) = delete;
 

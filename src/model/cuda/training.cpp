@@ -212,7 +212,8 @@ LossSums TrainingTransformer::State::run(const TrainingBatch& batch, LaidOutBatc
   const PassSettings of_pass{
       .dropout = {.probability = settings.dropout, .seed = settings.seed, .step = settings.step},
       .activation_dropout = settings.activation_dropout,
-      .recompute = settings.recompute};
+      .recompute = settings.recompute,
+      .trains = true};
   Pass pass({weights, *parameters, *tables, &placed, machine,
              adapter_parameters && !settings.base_alone ? &*adapter_parameters : nullptr},
             of_pass, tape ? &*tape : nullptr);
@@ -261,7 +262,7 @@ TrainingTransformer::TrainingTransformer(ModelFiles files, int device) {
 TrainingTransformer::TrainingTransformer(ModelFiles files, Adapter adapter, int device) {
   check_trains(files.config, device);
   check_adapter(files.config, adapter);
-  AdapterParameters::check(adapter.settings);
+  check_on_gpu(adapter.settings);
   state_ = std::make_unique<State>(std::move(files), std::move(adapter), device);
   state_->adapter->parameters = {};  // they are on the GPU now
 }
