@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "cli/commands.h"
+#include "cli/default_model.h"
 #include "heddle/base/error.h"
 
 namespace heddle::cli {
@@ -98,6 +99,7 @@ serve::ServerSettings settings_of(const Options& options) {
                  "--model: found '", model, "'; expected NAME=DIR, as en-pt=models/en-pt");
     settings.models.push_back({model.substr(0, equals), model.substr(equals + 1)});
   }
+  if (settings.models.empty()) settings.models.push_back({kDefaultDirection, default_model()});
   settings.translator.threads = static_cast<int>(options.threads);
   settings.translator.precision = precision_of(options.precision);
   settings.translator.rows = static_cast<int>(options.rows);
@@ -175,7 +177,9 @@ void add_limit_options(const Command& command, Options& o) {
 void add_serve_command(const Command& parent) {
   const Command command = parent.add_command("serve", "Translates over HTTP");
   static Options o;
-  command.option("--model", o.models, "a model and its name; may be given again", "NAME=DIR");
+  command.option("--model", o.models,
+                 "a model and its name; may be given again; none: the one that is shipped, en-de",
+                 "NAME=DIR");
   command.option("--listen", o.listen, "port 0: any that is free", "ADDRESS:PORT");
   command.option("--threads", o.threads, "workers of each model; 0: one a processor");
   command.option("--precision", o.precision, "native, f32, bf16 or int8", "KIND");
@@ -197,6 +201,7 @@ void add_serve_command(const Command& parent) {
       "/openapi.json describes it. SIGHUP loads the models anew, as a changed file does; SIGTERM\n"
       "finishes what is running and leaves.\n\n"
       "Examples:\n"
+      "  heddle serve\n"
       "  heddle serve --model en-pt=models/en-pt --model pt-en=models/pt-en\n"
       "  curl -d '{\"text\": \"The disk is full.\"}' -H 'Content-Type: application/json' \\\n"
       "    http://127.0.0.1:5000/v1/translate\n"

@@ -56,7 +56,10 @@ model::ModelFiles new_model(const io::Field& config) {
   json.set("eos_token_id", int64_t{target.eos()});
   json.set("unk_token_id", int64_t{std::max(target.unk(), 0)});
   json.set("pad_token_id", int64_t{target.pad()});
-  json.set("decoder_start_token_id", int64_t{target.pad()});  // −1: the zero vector
+  const bool as_marian =
+      io::Field(json, "model").text_or("position_embedding_type", "") == "sinusoidal_marian";
+  const int64_t start = as_marian ? -1 : target.pad();  // −1: the zero vector, as in Marian
+  json.set("decoder_start_token_id", start);
   const auto seed = static_cast<uint64_t>(config["seed"].integer(0, INT64_MAX));
   model::ModelFiles files = model::random_model(model::read_config({json, "model"}), seed);
   files.source_vocabulary = vocabularies.source_vocabulary;

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "cli/commands.h"
+#include "cli/default_model.h"
 #include "cli/translate_files.h"
 #include "cli/translate_quality.h"
 #include "cli/translate_report.h"
@@ -239,7 +240,6 @@ class Translation {
 };
 
 void run(const Options& options) {
-  HEDDLE_CHECK(!options.models.empty(), "translate: no --model; expected a model directory");
   HEDDLE_CHECK(options.out.empty() || !options.in.empty(),
                "translate: --out without --in; expected both, or neither for standard input and "
                "output");
@@ -284,7 +284,10 @@ void add_search_options(const Command& command, Options& o) {
 }
 
 void add_run_options(const Command& command, Options& o) {
-  command.option("--model", o.models, "directory or file; several decide together", "DIR");
+  command.option("--model", o.models,
+                 "directory or file; several decide together; none: the one that is shipped, "
+                 "English to German",
+                 "DIR");
   command.option("--in", o.in, "text to translate; standard input when not given", "FILE");
   command.option("--out", o.out, "translations; with --in, an interrupted run can go on", "FILE");
   command.flag("--restart", o.restart, "do not go on with an interrupted run");
@@ -320,11 +323,14 @@ void add_translate_command(const Command& parent) {
       "One line of output for each line of input, whatever comes. Progress and a summary go to\n"
       "stderr. Columns are separated by tabs.\n\n"
       "Examples:\n"
-      "  echo 'The disk is full.' | heddle translate --model MODEL\n"
+      "  echo 'The disk is full.' | heddle translate\n"
       "  heddle translate --model MODEL --in book.en --out book.pt --beam 4\n"
       "  heddle translate --model MODEL --n-best 4 --beam 4 < lines.txt\n"
       "  heddle translate --model MODEL --sample --top-k 10 --seed 7 < lines.txt");
-  command.run([options] { run(*options); });
+  command.run([options] {
+    if (options->models.empty()) options->models.push_back(default_model());
+    run(*options);
+  });
 }
 
 }  // namespace heddle::cli

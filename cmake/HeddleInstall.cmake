@@ -29,6 +29,9 @@ install(FILES ${PROJECT_BINARY_DIR}/packaging/heddle.pc
 
 if(TARGET heddle_cli)
   install(TARGETS heddle_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  if(NOT HEDDLE_ATTENTION_ONLY)
+    install(DIRECTORY ${PROJECT_SOURCE_DIR}/models DESTINATION ${CMAKE_INSTALL_DATADIR}/heddle)
+  endif()
 endif()
 
 # The man page and the bill of materials are written by small scripts.

@@ -3,8 +3,9 @@
 
   cpu.py --heddle build/release/bin/heddle --model MODEL --text pairs.tsv \\
          --bergamot-python venv310/bin/python --pymarian-python venv/bin/python --npz model.npz
+  cpu.py --heddle … --model MODEL --text pairs.tsv --ctranslate2-python venv/bin/python --ctranslate2 FOLDER
 
-MODEL is a Firefox student's folder, pairs.tsv "source TAB reference". Prints a Markdown table: words
+FOLDER is the model by `heddle convert MODEL FOLDER --format ctranslate2`. With bergamot and pymarian, MODEL is a Firefox student's folder, pairs.tsv "source TAB reference". Prints a Markdown table: words
 a second of wall and of CPU time, one sentence's time, BLEU and chrF by sacrebleu (of the first peer's
 Python), peak memory, and the ratio of the CPU rates pair by pair."""
 import argparse
@@ -39,6 +40,10 @@ def translators(options):
         arguments = ["--model", options.model, "--npz", options.npz]
         found["pymarian packed8"] = runs.Peer(options.pymarian_python, "peer_pymarian.py",
                                               arguments), None
+    if options.ctranslate2_python:
+        found["heddle"] = heddle(), "CTranslate2, int8"
+        found["CTranslate2, int8"] = runs.Peer(options.ctranslate2_python, "peer_ctranslate2.py",
+                                               ["--model", options.ctranslate2]), None
     return found
 
 
@@ -51,6 +56,8 @@ def main():
     parser.add_argument("--bergamot-python")
     parser.add_argument("--pymarian-python")
     parser.add_argument("--npz")
+    parser.add_argument("--ctranslate2-python")
+    parser.add_argument("--ctranslate2")
     parser.add_argument("--lines", type=int)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cores", default="0")
@@ -62,7 +69,7 @@ def main():
     found = translators(options)
     records = runs.rounds({name: entry[0] for name, entry in found.items()}, sources, cores,
                           options.rounds, len(cores))
-    python = options.pymarian_python or options.bergamot_python
+    python = options.pymarian_python or options.bergamot_python or options.ctranslate2_python
     quality = scores(python, [records[name][0]["output"] for name in found],
                      references) if python else [[0, 0]] * len(found)
     single = {name: statistics.median(entry[0].one_by_one(sources[:options.single], cores[:1])

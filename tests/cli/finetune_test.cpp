@@ -123,7 +123,8 @@ TEST_F(FinetuneCli, EstimatesAGpusMemoryWithoutOne) {
     EXPECT_NE(plan.output.find(part), std::string::npos) << part << "\n" << plan.output;
   }
   expect_refused(on_gpu + "--estimate --max_memory 0.5", {"memory", "of the GPU", "512 MiB"});
-  expect_refused(on_gpu + "--estimate --lora_rank 4", {"lora_rank", "found 4", "multiple of 8"});
+  expect_refused(task("run") + "--device cuda --estimate",
+                 {"lora_rank", "found 4", "multiple of 8"});
   if (heddle::cuda::device_count() == 0) expect_refused(on_gpu, {"device", "cuda", "expected cpu"});
 }
 

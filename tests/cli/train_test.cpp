@@ -61,6 +61,21 @@ class TrainCli : public LongCommand {
   }
 };
 
+TEST_F(TrainCli, WithMariansPositionsItBecomesMarians) {
+  const std::string as_marian =
+      " --position_embedding_type sinusoidal_marian --decoder_type ssru --normalize_before false "
+      "--max_steps 2";
+  ASSERT_EQ(run(task("run") + as_marian, "", "2>&1").code, 0);
+  ASSERT_EQ(
+      run("convert " + path("run") + " " + path("marian") + " --format marian", "", "2>&1").code,
+      0);
+  const std::string lines = language(20, 3);
+  const Outcome ours = run("translate --quiet --model " + path("run"), lines);
+  const Outcome theirs = run("translate --quiet --model " + path("marian"), lines);
+  EXPECT_EQ(ours.output, theirs.output);
+  EXPECT_EQ(lines_in(ours.output), 20);
+}
+
 TEST_F(TrainCli, MakesAModelThatTranslates) {
   const Outcome outcome = run(task("run"), "", "2>&1");
   ASSERT_EQ(outcome.code, 0) << outcome.output;

@@ -32,6 +32,30 @@ TEST_F(TranslateCli, OneLineForEachLine) {
   EXPECT_EQ(lines_in(run(with_model() + "--quiet", "no end").output), 1);
 }
 
+TEST_F(TranslateCli, AProgramAloneSaysThatItHasNoModel) {
+  std::filesystem::copy_file(HEDDLE_CLI, path("program"));
+  const std::string command = path("program") + " translate 2>&1 </dev/null";
+  FILE* pipe = ::popen(command.c_str(), "r");
+  char text[1000] = {};
+  std::fread(text, 1, sizeof text - 1, pipe);
+  EXPECT_NE(::pclose(pipe), 0);
+  EXPECT_NE(std::string(text).find("--model: found none, and docs-en-de is not"), std::string::npos)
+      << text;
+}
+
+// The model that is shipped, its sample and the score that its card gives.
+TEST_F(TranslateCli, WithoutAModelTheShippedOne) {
+  const std::string sample = HEDDLE_TEST_DATA "/../../models/docs-en-de/sample";
+  const Outcome outcome = run(
+      "--in " + sample + ".en --out " + model_.file("out.de") + " --references " + sample + ".de",
+      "", "2>&1");
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  const size_t bleu = outcome.output.find("2.6.0 = ");
+  ASSERT_NE(bleu, std::string::npos) << outcome.output;
+  EXPECT_GT(std::stod(outcome.output.substr(bleu + 8)), 50) << outcome.output;
+  EXPECT_EQ(lines_in(read("out.de")), 100);
+}
+
 TEST_F(TranslateCli, ColumnsSummaryAndJson) {
   const std::string json = model_.file("summary.json");
   const Outcome outcome =
@@ -59,7 +83,6 @@ TEST_F(TranslateCli, QualityAgainstReferences) {
 }
 
 TEST_F(TranslateCli, RefusesWithAReason) {
-  expect_refused("", "--model");
   expect_refused("--model " + model_.file("nothing"), "nothing");
   expect_refused(with_model() + "--precision int7", "int7");
   expect_refused(with_model() + "--alignments some", "some");

@@ -1,7 +1,7 @@
-// The same line always has the same translation: real models, which HEDDLE_TEST_MODELS names the
-// folder of (`./run demo` fetches one into .cache/models), on the lines of HEDDLE_TEST_LINES or of
-// the tree's own example: the first column, or the second for models named pt…. HEDDLE_TEST_COUNT
-// lines; 200 when it is not set.
+// The same line always has the same translation: the models below models/, or those that
+// HEDDLE_TEST_MODELS names the folder of, on the lines of HEDDLE_TEST_LINES or of the shipped
+// sample: the first column, or the second for models named pt…. HEDDLE_TEST_COUNT lines; 200 when
+// it is not set.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -23,7 +23,7 @@ std::string variable(const char* name, const std::string& otherwise) {
 }
 
 std::vector<std::string> lines_to_translate(bool second_column) {
-  const std::string usual = HEDDLE_TEST_DATA "/../../examples/translate/weaving.en";
+  const std::string usual = HEDDLE_TEST_DATA "/../../models/docs-en-de/sample.en";
   std::ifstream file(variable("HEDDLE_TEST_LINES", usual), std::ios::binary);
   const size_t most = std::stoul(variable("HEDDLE_TEST_COUNT", "200"));
   std::vector<std::string> lines;
@@ -36,7 +36,7 @@ std::vector<std::string> lines_to_translate(bool second_column) {
 }
 
 std::vector<std::string> models() {
-  const std::string folder = variable("HEDDLE_TEST_MODELS", "");
+  const std::string folder = variable("HEDDLE_TEST_MODELS", HEDDLE_TEST_DATA "/../../models");
   std::vector<std::string> found;
   if (folder.empty()) return found;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
