@@ -31,6 +31,15 @@ class Scratch {
   ops::Workspace::Scope scope_;
 };
 
+void copy(const Rows& from, const Rows& to, StreamHandle stream) {
+  HEDDLE_CUDA_CHECK(ops::cuda::launch_add({.extent = to.extent(),
+                                           .first = {nullptr, 0},
+                                           .second = from.view(),
+                                           .y = to.view(),
+                                           .dropout = {}},
+                                          stream));
+}
+
 void add_bias_gradients(Machine& machine, const Extent& extent, RowsView d_y,
                         std::span<const ParameterRange> biases) {
   for (const ParameterRange& range : biases) {
@@ -131,14 +140,7 @@ void linear(const Run& run, const Rows& x, const Linear& weights, ops::Activatio
                                .addend_stride = sum ? sum->stride() : 0,
                                .bias = weights.bias,
                                .relu = relu});
-  if (moves) {
-    HEDDLE_CUDA_CHECK(ops::cuda::launch_add({.extent = y.extent(),
-                                             .first = {nullptr, 0},
-                                             .second = before.view(),
-                                             .y = y.view(),
-                                             .dropout = {}},
-                                            run.machine.stream()));
-  }
+  if (moves) copy(before, y, run.machine.stream());
   if (apart) {
     HEDDLE_CUDA_CHECK(ops::cuda::launch_activate({.extent = y.extent(),
                                                   .x = before.view(),

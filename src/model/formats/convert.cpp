@@ -5,7 +5,6 @@
 #include <cstdint>
 
 #include "heddle/base/error.h"
-#include "heddle/model/parameters.h"
 
 namespace heddle::model {
 
@@ -77,6 +76,21 @@ Tensor shifted(const Tensor& values, float amount) {
   std::transform(from.data<float>(), from.data<float>() + from.elements(), result.data<float>(),
                  [amount](float value) { return value + amount; });
   return result;
+}
+
+Tensor forbidding_bias(const ModelFiles& model) {
+  constexpr float kNever = -30000;  // no sum outweighs it, and half precision has it
+  const TransformerConfig& config = model.config;
+  std::vector<int32_t> forbidden = config.never_written;
+  if (config.pad >= 0 && config.pad != config.eos) forbidden.push_back(config.pad);
+  if (forbidden.empty()) return {};
+  Tensor bias = Tensor::zeros({config.target_vocabulary}, DType::f32);
+  if (const Parameter* given = model.parameters.find("final_logits_bias"); given != nullptr) {
+    const Tensor values = to_f32(*given);
+    std::copy_n(values.data<float>(), values.elements(), bias.data<float>());
+  }
+  for (const int32_t token : forbidden) bias.data<float>()[token] = kNever;
+  return bias;
 }
 
 }  // namespace heddle::model

@@ -20,7 +20,6 @@ namespace {
 
 constexpr uint32_t kRevision = 7;
 constexpr int64_t kPositions = 2048;  // of a table that is computed
-constexpr float kNever = -30000;      // a logit that no sum outweighs, and that half precision has
 
 [[noreturn]] void refuse(std::string_view what) {
   detail::throw_error(str("ctranslate2: found ", what, "; expected what TransformerSpec has"));
@@ -182,19 +181,12 @@ class Saver {
   /// What config.json cannot forbid, the bias does.
   void add_output_bias() {
     const std::string name = "decoder/projection/bias";
-    std::vector<int32_t> forbidden = config_.never_written;
-    if (config_.pad >= 0 && config_.pad != config_.eos) forbidden.push_back(config_.pad);
-    if (forbidden.empty()) {
-      if (config_.output_bias) add_parts(name, {"final_logits_bias"}, "");
-      return;
+    const Tensor bias = forbidding_bias(model_);
+    if (bias.defined()) {
+      variables_[name].tensor = bias;
+    } else if (config_.output_bias) {
+      add_parts(name, {"final_logits_bias"}, "");
     }
-    Tensor bias = Tensor::zeros({config_.target_vocabulary}, DType::f32);
-    if (config_.output_bias) {
-      const Tensor given = to_f32(parameter("final_logits_bias"));
-      std::copy_n(given.data<float>(), given.elements(), bias.data<float>());
-    }
-    for (const int32_t token : forbidden) bias.data<float>()[token] = kNever;
-    variables_[name].tensor = bias;
   }
 
   void add_positions() {

@@ -115,9 +115,15 @@ std::string marian_options_text(const TransformerConfig& config) {
       "input-types: []\n", "version: v1.12.0\n");
 }
 
-void save_marian(const ModelFiles& model, const std::string& directory) {
-  model.config.check();
-  check_parameters(model.config, model.parameters);
+void save_marian(const ModelFiles& given, const std::string& directory) {
+  given.config.check();
+  check_parameters(given.config, given.parameters);
+  ModelFiles model = given;
+  if (const Tensor bias = forbidding_bias(given); bias.defined()) {
+    if (model.config.output_bias) model.parameters.remove("final_logits_bias");
+    model.parameters.add("final_logits_bias", {bias});
+    model.config.output_bias = true;
+  }
   std::vector<io::NamedTensor> tensors;
   for (const MarianName& name : marian_names(model.config)) {
     const Parameter* parameter = model.parameters.find(name.canonical);
