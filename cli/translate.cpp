@@ -34,6 +34,7 @@ struct Options {
   std::string precision = "native", alignments = "none";
   std::string device = "cpu";
   int64_t threads = 0, decoders = 3;
+  double gpu_memory = 0;
   int64_t rows = 0, encode_tokens = 0, refill_rows = 0, window_lines = 0;
   int64_t max_source_tokens = 256, max_line_bytes = 4 << 20;
   int64_t beam = 1, n_best = 1, top_k = 0, seed = 1, no_repeat_ngram = 0, min_length = 0;
@@ -80,6 +81,9 @@ decode::TranslatorSettings settings_of(const Options& options) {
     if (given != 0) setting = static_cast<std::remove_reference_t<decltype(setting)>>(given);
   };
   settings.decoders = static_cast<int>(options.decoders);
+  HEDDLE_CHECK(options.gpu_memory >= 0 && options.gpu_memory < 1e6, "--gpu-memory: found ",
+               options.gpu_memory, "; expected GiB, 0 or more");
+  settings.gpu_memory = static_cast<int64_t>(options.gpu_memory * (int64_t{1} << 30));
   settings.threads = static_cast<int>(options.threads);
   settings.precision = precision_of(options.precision);
   settings.shortlist = options.shortlist;
@@ -295,6 +299,8 @@ void add_run_options(const Command& command, Options& o) {
   command.option("--precision", o.precision, "native, f32, bf16 or int8", "KIND");
   command.option("--device", o.device, "cpu or cuda", "KIND");
   command.option("--decoders", o.decoders, "threads that decode, on a GPU; the others do the text");
+  command.option("--gpu-memory", o.gpu_memory,
+                 "GiB of the GPU, at most; 0: four fifths of what is free");
   command.option("--rows", o.rows, "sentences a thread decodes at once; 0: as the device likes");
   command.option("--encode-tokens", o.encode_tokens, "most tokens encoded at once; 0: the same");
   command.option("--refill-rows", o.refill_rows, "rows free before more are encoded; 0: the same");

@@ -15,6 +15,9 @@ namespace heddle::decode {
 /// Throws, with a hint, unless this build has CUDA and there is a GPU that it can use.
 void require_gpu();
 
+/// Bytes of the GPU's memory that nobody uses.
+int64_t free_gpu_memory();
+
 /// The weights of one model on a GPU; engines share them, each on a stream of its own.
 class GpuModel {
  public:
@@ -25,9 +28,6 @@ class GpuModel {
 
   const model::TransformerConfig& config() const;
   int64_t bytes() const;  ///< of the weights, on the GPU
-
-  /// The settings with as many rows, at most theirs, as fit `share` of the memory that is free.
-  EngineSettings fitted(EngineSettings settings, double share) const;
 
   struct Made {
     std::unique_ptr<Engine> engine;

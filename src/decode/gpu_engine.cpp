@@ -15,21 +15,6 @@ namespace {
 constexpr int kGpu = 0;
 constexpr int kLeastCapability = 80;
 
-/// Keys and values of a token in all layers, of one kind; bf16.
-int64_t bytes_a_token(const model::TransformerConfig& config) {
-  return config.decoder.layers * 2 * config.decoder_key_value_heads() *
-         config.decoder_head_width() * int64_t{2};
-}
-
-/// What the slots of an engine take.
-int64_t bytes_of_slots(const model::TransformerConfig& config, const EngineSettings& settings) {
-  const int64_t source = settings.source_tokens * bytes_a_token(config);
-  if (config.decoder_kind == model::DecoderKind::self_attention) {
-    return source + settings.target_tokens * bytes_a_token(config);
-  }
-  return source + settings.rows * config.decoder.layers * config.width * int64_t{4};
-}
-
 }  // namespace
 
 void require_gpu() {
@@ -41,6 +26,8 @@ void require_gpu() {
                capability / 10, ".", capability % 10,
                "; expected 8.0 or above. Hint: --device cpu");
 }
+
+int64_t free_gpu_memory() { return static_cast<int64_t>(heddle::cuda::free_memory(kGpu)); }
 
 GpuEngine::GpuEngine(const model::cuda::InferenceTransformer& model, const EngineSettings& settings)
     : config_(model.config()),
@@ -130,18 +117,6 @@ GpuModel& GpuModel::operator=(GpuModel&&) noexcept = default;
 
 const model::TransformerConfig& GpuModel::config() const { return state_->transformer.config(); }
 int64_t GpuModel::bytes() const { return state_->transformer.bytes(); }
-
-EngineSettings GpuModel::fitted(EngineSettings settings, double share) const {
-  constexpr int kLeastRows = 64;
-  const auto room =
-      static_cast<int64_t>(share * static_cast<double>(heddle::cuda::free_memory(kGpu)));
-  while (settings.rows > kLeastRows && bytes_of_slots(config(), settings) > room) {
-    settings.rows /= 2;
-    settings.source_tokens /= 2;
-    settings.target_tokens /= 2;
-  }
-  return settings;
-}
 
 GpuModel::Made GpuModel::engine(const EngineSettings& settings) const {
   auto made = std::make_unique<GpuEngine>(state_->transformer, settings);

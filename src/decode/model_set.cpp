@@ -6,6 +6,7 @@
 
 #include "heddle/base/error.h"
 #include "heddle/decode/ensemble.h"
+#include "heddle/decode/gpu_memory.h"
 #include "heddle/model/formats/formats.h"
 
 namespace heddle::decode {
@@ -36,6 +37,8 @@ void check(const TranslatorSettings& settings) {
                "translator: ", settings.text_threads, " threads for text; expected 0 … 1024");
   if (settings.device == DeviceType::cpu) return;
   require_gpu();
+  HEDDLE_CHECK(settings.gpu_memory >= 0, "gpu_memory: found ", settings.gpu_memory,
+               " bytes; expected 0 or more");
   HEDDLE_CHECK(settings.decoders >= 1 && settings.decoders <= 64, "translator: ", settings.decoders,
                " decoders; expected 1 … 64");
   HEDDLE_CHECK(settings.precision == model::Precision::native ||
@@ -122,14 +125,31 @@ void ModelSet::finish() {
   text_.segments.language = settings_.source_language;
 }
 
-/// As many rows as the GPU's memory has room for, with all engines side by side.
+/// As many rows and decoders as the GPU's memory has room for.
 void ModelSet::fit_rows() {
-  constexpr double kMostOfMemory = 0.8;
-  const double share = kMostOfMemory / static_cast<double>(threads_ * std::ssize(gpu_models_));
-  const EngineSettings wanted = engine_settings({});
-  for (const GpuModel& model : gpu_models_) {
-    settings_.rows = std::min(settings_.rows, model.fitted(wanted, share).rows);
-  }
+  constexpr double kMostOfFree = 0.8;
+  const auto engines = [this](const GpuShape& shape) {
+    settings_.rows = shape.rows;
+    settings_.encode_tokens = shape.encode_tokens;
+    int64_t sum = 0;
+    for (const GpuModel& model : gpu_models_) {
+      sum +=
+          shape.decoders * engine_bytes(model.config(), engine_settings({}), shape.encode_tokens);
+    }
+    return sum;
+  };
+  const int64_t taken = kGpuLibraries + bytes(), given = settings_.gpu_memory;
+  const auto free = static_cast<int64_t>(kMostOfFree * static_cast<double>(free_gpu_memory()));
+  const std::optional<GpuShape> shape = fitted({threads_, settings_.rows, settings_.encode_tokens},
+                                               given > 0 ? given - taken : free, engines);
+  const auto mib = [](int64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; };
+  HEDDLE_CHECK(shape, "gpu_memory: found ", mib(given > 0 ? given : free + taken),
+               " MiB; expected ",
+               mib(taken + engines({1, settings_.rows, settings_.encode_tokens})),
+               " or more, for this model with its fewest rows");
+  engines(*shape);
+  text_threads_ += threads_ - shape->decoders;
+  threads_ = shape->decoders;
   settings_.refill_rows = std::min(settings_.refill_rows, settings_.rows);
 }
 

@@ -12,6 +12,8 @@ void require_gpu() {
       "Hint: build where nvcc is, with HEDDLE_CUDA=ON");
 }
 
+int64_t free_gpu_memory() { return 0; }
+
 GpuModel::GpuModel(const model::ModelFiles&) { require_gpu(); }
 GpuModel::~GpuModel() = default;
 GpuModel::GpuModel(GpuModel&&) noexcept = default;
@@ -21,7 +23,6 @@ const model::TransformerConfig& GpuModel::config() const {
   heddle::detail::throw_error("CUDA: this build has none");
 }
 int64_t GpuModel::bytes() const { return 0; }
-EngineSettings GpuModel::fitted(EngineSettings settings, double) const { return settings; }
 GpuModel::Made GpuModel::engine(const EngineSettings&) const {
   heddle::detail::throw_error("CUDA: this build has none");
 }

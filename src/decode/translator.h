@@ -34,6 +34,10 @@ struct TranslatorSettings {
   DeviceType device = DeviceType::cpu;
   int decoders = 3;
 
+  /// Bytes of the GPU's memory, at most, with the weights and CUDA's own: fewer rows and decoders
+  /// where those above do not fit. 0: four fifths of what is free.
+  int64_t gpu_memory = 0;
+
   /// Threads beside the workers that do the text alone, of streams; 0: workers do both, or, on a
   /// GPU, as many as the decoders leave.
   int text_threads = 0;

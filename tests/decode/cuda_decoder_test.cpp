@@ -296,6 +296,29 @@ TEST_F(DecoderGpu, TranslatesTextInOrder) {
   }
 }
 
+TEST_F(DecoderGpu, TakesNoMoreMemoryThanItMay) {
+  const std::string shipped = HEDDLE_TEST_DATA "/../../models/docs-en-de";
+  const auto lines = test::lines_to_translate(3000);
+  for (const int64_t mib : {1000, 1500, 3000}) {
+    TranslatorSettings settings = TranslatorSettings::of(DeviceType::cuda);
+    settings.gpu_memory = mib << 20;
+    const size_t before = heddle::cuda::free_memory(0);
+    const Translator translator(shipped, settings);
+    translator.translate(lines);
+    translator.translate(lines, {.beam = 4});
+    EXPECT_LE((before - heddle::cuda::free_memory(0)) >> 20, static_cast<size_t>(mib));
+  }
+  TranslatorSettings settings = TranslatorSettings::of(DeviceType::cuda);
+  settings.gpu_memory = int64_t{500} << 20;
+  try {
+    const Translator translator(shipped, settings);
+    FAIL() << "500 MiB were enough";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("gpu_memory: found 500 MiB"), std::string::npos)
+        << error.what();
+  }
+}
+
 TEST_F(DecoderGpu, SaysWhatItDoesNotTake) {
   TransformerConfig config = gpu_config(DecoderKind::ssru);
   config.width = 36;
