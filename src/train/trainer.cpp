@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <memory>
 #include <utility>
 
@@ -30,6 +31,13 @@ io::Value list_of(const std::vector<uint64_t>& pairs) {
   io::Value::List ids;
   for (const uint64_t pair : pairs) ids.emplace_back(static_cast<int64_t>(pair));
   return ids;
+}
+
+/// Four digits.
+std::string brief(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", value);
+  return text;
 }
 
 std::vector<std::pair<std::string, double>> figures_of(const Trainable& model,
@@ -234,9 +242,12 @@ bool Training::spikes(const LossSums& sums, double norm, const std::vector<uint6
     record.set("usual_grad_norm", state_.norm.mean);
     record.set("pairs", list_of(pairs));
     write(record);
-    warn(str("step ", number, ": loss ", loss, " and gradient norm ", norm, "; usual were ",
-             state_.loss.mean, " and ", state_.norm.mean,
-             settings_.skips_spikes ? "; the update is left out" : ""));
+    // A norm alone is often a batch of few long sentences: for the log.
+    if (settings_.skips_spikes || loss > state_.loss.limit()) {
+      warn(str("step ", number, ": loss ", brief(loss), " and gradient norm ", brief(norm),
+               "; usual were ", brief(state_.loss.mean), " and ", brief(state_.norm.mean),
+               settings_.skips_spikes ? "; the update is left out" : ""));
+    }
   }
   state_.loss.add(loss);
   state_.norm.add(norm);
