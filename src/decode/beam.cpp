@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "heddle/decode/choose.h"
 
@@ -33,40 +34,69 @@ Need BeamSearch::need() const {
 // A row offers the end at most once, so that one more than the width is always enough.
 int BeamSearch::choices() const { return static_cast<int>(width()) + 1; }
 
-std::vector<BeamSearch::Continuation> BeamSearch::continuations(const Answer& answer) const {
-  const size_t kept = static_cast<size_t>(choices());
-  std::vector<Continuation> list;
-  std::vector<Choice> chosen(kept);
-  for (size_t row = 0; row < live_.size(); ++row) {
-    if (need() == Need::top) {
-      const size_t width = static_cast<size_t>(answer.width);
-      const auto offered = answer.choices.subspan(row * width, kept);
-      chosen.assign(offered.begin(), offered.end());
-    } else {
-      const size_t width = answer.logits.size() / live_.size();
-      const std::span<float> logits = answer.logits.subspan(row * width, width);
-      if (options().repetition.penalty != 1) {
-        penalise(logits, live_[row].tokens, options().repetition.penalty);
-      }
-      log_softmax(logits);
-      if (step_ < std::ssize(request_.prefix)) {
-        const int32_t token = request_.prefix[static_cast<size_t>(step_)];
-        chosen.assign(1, {token, logits[static_cast<size_t>(token)]});
-      } else {
-        best_of(logits, chosen);
-      }
-    }
-    for (const Choice& choice : chosen) {
-      if (choice.token < 0) break;
-      list.push_back({row, choice, live_[row].log_probability + double{choice.log_probability}});
-    }
+void BeamSearch::choose_from_logits(const Answer& answer, size_t row) {
+  const size_t width = answer.logits.size() / live_.size();
+  const std::span<float> logits = answer.logits.subspan(row * width, width);
+  if (options().repetition.penalty != 1) {
+    tokens_of(live_[row], tokens_);
+    penalise(logits, tokens_, options().repetition.penalty);
   }
-  std::stable_sort(list.begin(), list.end(),
-                   [](const Continuation& a, const Continuation& b) { return a.total > b.total; });
-  return list;
+  log_softmax(logits);
+  if (step_ < std::ssize(request_.prefix)) {
+    const int32_t token = request_.prefix[static_cast<size_t>(step_)];
+    chosen_.assign(1, {token, logits[static_cast<size_t>(token)]});
+  } else {
+    chosen_.resize(static_cast<size_t>(choices()));
+    best_of(logits, chosen_);
+  }
 }
 
-void BeamSearch::complete(Hypothesis hypothesis) {
+void BeamSearch::find_continuations(const Answer& answer) {
+  ways_.clear();
+  const Need asked = need();
+  for (size_t row = 0; row < live_.size(); ++row) {
+    std::span<const Choice> offered;
+    if (asked == Need::top) {
+      const size_t width = static_cast<size_t>(answer.width);
+      offered = answer.choices.subspan(row * width, static_cast<size_t>(choices()));
+    } else {
+      choose_from_logits(answer, row);
+      offered = chosen_;
+    }
+    for (const Choice& choice : offered) {
+      if (choice.token < 0) break;
+      const double total = live_[row].log_probability + double{choice.log_probability};
+      const double rank = std::isnan(total) ? -std::numeric_limits<double>::infinity() : total;
+      ways_.push_back({row, choice, rank, ways_.size()});
+    }
+  }
+  std::sort(ways_.begin(), ways_.end(), [](const Continuation& a, const Continuation& b) {
+    return a.total > b.total || (a.total == b.total && a.order < b.order);
+  });
+}
+
+void BeamSearch::tokens_of(const Live& live, std::vector<int32_t>& tokens) const {
+  tokens.clear();
+  for (int32_t node = live.last; node >= 0; node = nodes_[static_cast<size_t>(node)].before) {
+    tokens.push_back(nodes_[static_cast<size_t>(node)].token);
+  }
+  std::reverse(tokens.begin(), tokens.end());
+}
+
+void BeamSearch::complete(Live live, std::optional<float> end) {
+  Hypothesis hypothesis{.tokens = {},
+                        .log_probability = live.log_probability,
+                        .token_scores = {},
+                        .alignment = std::move(live.alignment),
+                        .ended = end.has_value()};
+  tokens_of(live, hypothesis.tokens);
+  if (options().scores) {
+    if (end) hypothesis.token_scores.push_back(*end);
+    for (int32_t node = live.last; node >= 0; node = nodes_[static_cast<size_t>(node)].before) {
+      hypothesis.token_scores.push_back(nodes_[static_cast<size_t>(node)].log_probability);
+    }
+    std::reverse(hypothesis.token_scores.begin(), hypothesis.token_scores.end());
+  }
   const auto length =
       static_cast<double>(std::ssize(hypothesis.tokens) + (hypothesis.ended ? 1 : 0));
   hypothesis.score =
@@ -74,25 +104,26 @@ void BeamSearch::complete(Hypothesis hypothesis) {
   done_.push_back(std::move(hypothesis));
 }
 
-void BeamSearch::move_slots(const std::vector<size_t>& parents) {
+void BeamSearch::move_slots() {
   // A child takes its parent's slot where it can: then nothing is copied.
-  std::vector<int> slots(parents.size(), -1), parent_slots(parents.size());
-  std::vector<bool> taken(slots_.size(), false);
-  for (size_t i = 0; i < parents.size(); ++i) {
-    parent_slots[i] = slots_[parents[i]];
-    if (!taken[parents[i]]) slots[i] = parent_slots[i];
-    taken[parents[i]] = true;
+  next_slots_.assign(parents_.size(), -1);
+  parent_slots_.resize(parents_.size());
+  taken_.assign(slots_.size(), 0);
+  for (size_t i = 0; i < parents_.size(); ++i) {
+    parent_slots_[i] = slots_[parents_[i]];
+    if (taken_[parents_[i]] == 0) next_slots_[i] = parent_slots_[i];
+    taken_[parents_[i]] = 1;
   }
   for (size_t row = 0; row < slots_.size(); ++row) {
-    if (!taken[row]) spare_.push_back(slots_[row]);
+    if (taken_[row] == 0) spare_.push_back(slots_[row]);
   }
-  for (int& slot : slots) {
+  for (int& slot : next_slots_) {
     if (slot >= 0) continue;
     slot = spare_.back();
     spare_.pop_back();
   }
-  engine_.reorder(slots, parent_slots);
-  slots_ = std::move(slots);
+  engine_.reorder(next_slots_, parent_slots_);
+  slots_.swap(next_slots_);
   // What the narrower beam cannot use any more is of use to others.
   while (slots_.size() + spare_.size() > width()) {
     engine_.release(spare_.back());
@@ -101,47 +132,52 @@ void BeamSearch::move_slots(const std::vector<size_t>& parents) {
 }
 
 bool BeamSearch::advance(const Answer& answer) {
-  const std::vector<Continuation> list = continuations(answer);
+  find_continuations(answer);
   const size_t may_end = width();  // ranks in which the end counts
   ++step_;
-  std::vector<Hypothesis> next;
-  std::vector<size_t> parents;
-  for (size_t rank = 0; rank < list.size(); ++rank) {
-    const auto& [row, choice, total] = list[rank];
+  next_.clear();
+  parents_.clear();
+  for (size_t rank = 0; rank < ways_.size(); ++rank) {
+    const auto& [row, choice, total, order] = ways_[rank];
     const bool ends = choice.token == engine_.end();
-    if (ends ? rank >= may_end : next.size() >= width()) continue;
-    Hypothesis hypothesis = live_[row];
-    hypothesis.log_probability = total;
-    if (options().scores) hypothesis.token_scores.push_back(choice.log_probability);
-    align(answer.first_row + static_cast<int>(row), hypothesis.alignment);
+    if (ends ? rank >= may_end : next_.size() >= width()) continue;
+    Live way{live_[row].last, total, live_[row].alignment};
+    align(answer.first_row + static_cast<int>(row), way.alignment);
     if (ends) {
-      hypothesis.ended = true;
-      complete(std::move(hypothesis));
+      complete(std::move(way), choice.log_probability);
       continue;
     }
-    hypothesis.tokens.push_back(choice.token);
-    next.push_back(std::move(hypothesis));
-    parents.push_back(row);
+    nodes_.push_back({way.last, choice.token, choice.log_probability});
+    way.last = static_cast<int32_t>(nodes_.size()) - 1;
+    next_.push_back(std::move(way));
+    parents_.push_back(row);
   }
   // An end that came after may have made the beam narrower than what was kept before it.
-  if (next.size() > width()) {
-    next.resize(width());
-    parents.resize(width());
+  if (next_.size() > width()) {
+    next_.resize(width());
+    parents_.resize(width());
   }
-  if (next.empty() || step_ >= limit_) {
-    for (Hypothesis& hypothesis : next) complete(std::move(hypothesis));
+  if (next_.empty() || step_ >= limit_) {
+    for (Live& live : next_) complete(std::move(live), std::nullopt);
     abandon();
     return true;
   }
-  move_slots(parents);
-  live_ = std::move(next);
+  move_slots();
+  live_.swap(next_);
+  prepare_step();
+  return false;
+}
+
+void BeamSearch::prepare_step() {
   previous_.clear();
   banned_.resize(live_.size());
+  const bool bans = options().repetition.no_repeat_ngram > 0 || options().min_length > 0;
   for (size_t row = 0; row < live_.size(); ++row) {
-    previous_.push_back(live_[row].tokens.back());
-    ban(live_[row].tokens, banned_[row]);
+    previous_.push_back(nodes_[static_cast<size_t>(live_[row].last)].token);
+    if (!bans) continue;
+    tokens_of(live_[row], tokens_);
+    ban(tokens_, banned_[row]);
   }
-  return false;
 }
 
 void BeamSearch::abandon() {

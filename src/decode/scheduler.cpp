@@ -182,17 +182,23 @@ std::vector<Scheduler::Group> Scheduler::groups() const {
     group->slots.insert(group->slots.end(), search.slots().begin(), search.slots().end());
     group->previous.insert(group->previous.end(), search.previous().begin(),
                            search.previous().end());
-    for (const std::vector<int32_t>& banned : search.banned()) {
-      if (shortlisted) group->candidates.push_back(search.candidates());
-      group->banned.emplace_back(banned);
-      group->bans |= !banned.empty();
+    if (shortlisted) {
+      group->candidates.insert(group->candidates.end(), search.slots().size(), search.candidates());
+    }
+    group->bans = group->bans || std::ranges::any_of(search.banned(), [](const auto& banned) {
+                    return !banned.empty();
+                  });
+  }
+  for (Group& group : list) {
+    if (!group.bans) continue;  // else each row has a list
+    for (const Search* search : group.members) {
+      for (const std::vector<int32_t>& banned : search->banned()) group.banned.emplace_back(banned);
     }
   }
   return list;
 }
 
 void Scheduler::run(Group& group, std::vector<Search*>& finished) {
-  if (!group.bans) group.banned.clear();
   const Step step{group.slots, group.previous, group.candidates, group.banned};
   const size_t rows = group.slots.size(), vocabulary = static_cast<size_t>(engine_.vocabulary());
   const size_t width = static_cast<size_t>(group.choices);
