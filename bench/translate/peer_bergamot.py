@@ -6,13 +6,12 @@ the best found for it: batches of 512 words, the model's shortlist, alphas for a
 import argparse
 import glob
 import importlib.util
-import json
 import os
-import resource
 import sys
 import sysconfig
 import tempfile
-import time
+
+import peer_timing
 
 CONFIG = """relative-paths: false
 models: [{model}]
@@ -66,12 +65,7 @@ def main():
         results = service.translate(loaded, bergamot.VectorString(texts), response)
         return [result.target.text.strip() for result in results]
 
-    translate(lines[:8])
-    wall, cpu = time.time(), time.process_time()
-    output = [translate([line])[0] for line in lines] if options.one_by_one else translate(lines)
-    wall, cpu = time.time() - wall, time.process_time() - cpu
-    print(json.dumps({"seconds": wall, "cpu": cpu, "lines": len(lines), "output": output,
-                      "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+    peer_timing.report(translate, lines, options.one_by_one)
 
 
 if __name__ == "__main__":

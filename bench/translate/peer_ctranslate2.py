@@ -4,10 +4,9 @@
 --model is a folder by `heddle convert --format ctranslate2`, with source.spm in it. CTranslate2 sorts
 the lines by length and takes the batch size, in lines, that it is given."""
 import argparse
-import json
-import resource
 import sys
-import time
+
+import peer_timing
 
 sys.path.pop(0)  # this folder has a ctranslate2.py of its own
 import ctranslate2
@@ -33,12 +32,7 @@ def main():
                                              max_batch_size=options.batch, max_decoding_length=512)
         return pieces.decode([result.hypotheses[0] for result in results])
 
-    translate(lines[:8])
-    wall, cpu = time.time(), time.process_time()
-    output = [translate([line])[0] for line in lines] if options.one_by_one else translate(lines)
-    wall, cpu = time.time() - wall, time.process_time() - cpu
-    print(json.dumps({"seconds": wall, "cpu": cpu, "lines": len(lines), "output": output,
-                      "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+    peer_timing.report(translate, lines, options.one_by_one)
 
 
 if __name__ == "__main__":

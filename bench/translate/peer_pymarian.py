@@ -5,12 +5,11 @@
 Marian's .npz)."""
 import argparse
 import glob
-import json
-import resource
 import sys
-import time
 
 from pymarian import Translator
+
+import peer_timing
 
 
 def main():
@@ -42,12 +41,7 @@ def main():
         result = translator.translate(texts)
         return result.split("\n") if isinstance(result, str) else list(result)
 
-    translate(lines[:8])
-    wall, cpu = time.time(), time.process_time()
-    output = [translate([line])[0] for line in lines] if options.one_by_one else translate(lines)
-    wall, cpu = time.time() - wall, time.process_time() - cpu
-    print(json.dumps({"seconds": wall, "cpu": cpu, "lines": len(lines), "output": output,
-                      "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+    peer_timing.report(translate, lines, options.one_by_one)
 
 
 if __name__ == "__main__":

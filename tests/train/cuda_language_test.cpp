@@ -44,12 +44,7 @@ class LanguageTrainingRunGpu : public LanguageCase {
     given.eval_steps = 10;
     given.optimizer.state_bits = how.state_bits;
     given.loss.recompute = how.recompute;
-    std::vector<double> losses;
-    TrainerHooks hooks;
-    hooks.report = [&](const Report& report) { losses.push_back(report.loss); };
-    hooks.stop_requested = [&] { return stop > 0 && std::ssize(losses) >= stop; };
-    train::train(*model, batches, &validation, given, hooks);
-    return losses;
+    return losses_of(*model, batches, validation, given, stop);
   }
 };
 

@@ -1,7 +1,6 @@
 // Ranked answers on a GPU beside the host: DPO begins at ln 2 whatever the reference is, losses are
 // the host's, and runs go on to the bit.
 #include <cmath>
-#include <numbers>
 
 #include "heddle/model/formats/peft.h"
 #include "heddle/tensor/cuda.h"
@@ -33,12 +32,7 @@ TEST_F(PreferenceRunGpu, TheFirstStepOfDpoHasLossLn2) {
     const RandomGroups groups(40, family_ == "llama3");
     data::PackedBatch batch = all_groups(groups.view());
     const DpoSettings dpo;
-    const auto expect_ln2 = [&](LanguageTraining& model) {
-      const LossSums sums = model.loss(batch, {});
-      EXPECT_NEAR(sums.loss / sums.weight, std::numbers::ln2, 1e-12);
-      for (const size_t reward : {0, 1, 3}) EXPECT_NEAR(sums.figures[reward], 0, 1e-9);
-      EXPECT_LT(sums.figures[4], 0);
-    };
+    const auto expect_ln2 = [&](LanguageTraining& model) { expect_first_loss(model, batch); };
     // Adapters off, a second model, what was kept of it.
     const auto adapted = make_preference(dpo, true);
     expect_ln2(*adapted);
@@ -106,16 +100,7 @@ TEST_F(PreferenceRunGpu, GoOnToTheBit) {
     family_ = how.lora ? "llama3" : "gemma3";  // questions shared, and not
     const std::vector<double> losses = run(name, how);
     ASSERT_EQ(losses.size(), 30u);
-    std::vector<double> parts = run(name + "2", how, 7);
-    for (const int64_t stop : {int64_t{11}, int64_t{0}}) {
-      for (const double loss : run(name + "2", how, stop)) parts.push_back(loss);
-    }
-    EXPECT_EQ(parts, losses);
-    for (const char* file : {"master_weights.safetensors", "optimizer.safetensors",
-                             how.lora ? "adapter_model.safetensors" : "model.safetensors"}) {
-      EXPECT_FALSE(last(name, file).empty());
-      EXPECT_EQ(last(name, file), last(name + "2", file)) << file;
-    }
+    expect_parts_are_the_whole(name, how, losses);
   }
 }
 

@@ -39,6 +39,18 @@ class RandomExamples {
   std::vector<uint64_t> offsets_{0};
 };
 
+/// Trains until all, or `stop`, steps are done; returns the losses.
+inline std::vector<double> losses_of(LanguageTraining& model, const BatchSource& batches,
+                                     const BatchSource& validation, const TrainerSettings& settings,
+                                     int64_t stop) {
+  std::vector<double> losses;
+  TrainerHooks hooks;
+  hooks.report = [&](const Report& report) { losses.push_back(report.loss); };
+  hooks.stop_requested = [&] { return stop > 0 && std::ssize(losses) >= stop; };
+  train::train(model, batches, &validation, settings, hooks);
+  return losses;
+}
+
 class LanguageCase : public heddle::testing::FolderTest {
  protected:
   static model::ModelFiles base(const std::string& name = "gemma3") {

@@ -22,12 +22,7 @@ class LanguageTrainingRun : public LanguageCase {
     const RowBatches batches(examples.view(), kRows, 2), validation(judged.view(), kRows, 1);
     TrainerSettings given = settings(folder, last);
     given.eval_steps = 10;
-    std::vector<double> losses;
-    TrainerHooks hooks;
-    hooks.report = [&](const Report& report) { losses.push_back(report.loss); };
-    hooks.stop_requested = [&] { return stop > 0 && std::ssize(losses) >= stop; };
-    train::train(*model, batches, &validation, given, hooks);
-    return losses;
+    return losses_of(*model, batches, validation, given, stop);
   }
 
   std::string checkpoint(const std::string& folder, const std::string& file) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bit>
+#include <numbers>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,14 @@ class RandomGroups {
   std::vector<int32_t> tokens_;
   std::vector<uint64_t> offsets_{0};
 };
+
+/// Fails unless DPO begins where model and reference are one: a loss of ln 2, rewards of zero.
+inline void expect_first_loss(LanguageTraining& model, const data::PackedBatch& batch) {
+  const LossSums sums = model.loss(batch, {});
+  EXPECT_NEAR(sums.loss / sums.weight, std::numbers::ln2, 1e-12);
+  for (const size_t reward : {0, 1, 3}) EXPECT_NEAR(sums.figures[reward], 0, 1e-9);
+  EXPECT_LT(sums.figures[4], 0);
+}
 
 /// All groups of them in one batch.
 inline data::PackedBatch all_groups(const data::PreferenceGroups& groups) {
@@ -123,16 +132,26 @@ class PreferenceSteps : public PreferenceRun {
     given.eval_steps = how.reference == Reference::kept ? 0 : 10;
     given.loss.skip_tiles = how.skip_tiles;
     given.loss.recompute = how.recompute;
-    std::vector<double> losses;
-    TrainerHooks hooks;
-    hooks.report = [&](const Report& report) { losses.push_back(report.loss); };
-    hooks.stop_requested = [&] { return stop > 0 && std::ssize(losses) >= stop; };
-    train::train(*model, batches, &validation, given, hooks);
-    return losses;
+    return losses_of(*model, batches, validation, given, stop);
   }
 
   std::string last(const std::string& folder, const std::string& file) {
     return read(folder + "/checkpoint-30/" + file);
+  }
+
+  /// Fails unless a run that is stopped twice has the losses and files of the run `name`.
+  void expect_parts_are_the_whole(const std::string& name, const How& how,
+                                  const std::vector<double>& losses) {
+    std::vector<double> parts = run(name + "2", how, 7);
+    for (const int64_t stop : {int64_t{11}, int64_t{0}}) {
+      for (const double loss : run(name + "2", how, stop)) parts.push_back(loss);
+    }
+    EXPECT_EQ(parts, losses);
+    for (const char* file : {"master_weights.safetensors", "optimizer.safetensors",
+                             how.lora ? "adapter_model.safetensors" : "model.safetensors"}) {
+      EXPECT_FALSE(last(name, file).empty());
+      EXPECT_EQ(last(name, file), last(name + "2", file)) << file;
+    }
   }
 };
 

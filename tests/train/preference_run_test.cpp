@@ -24,16 +24,7 @@ TEST_F(PreferenceSteps, GoOnToTheBit) {
     const std::vector<double> losses = run(name, how);
     ASSERT_EQ(losses.size(), 30u);
     EXPECT_LT(losses.back(), losses.front());
-    std::vector<double> parts = run(name + "2", how, 7);
-    for (const int64_t stop : {int64_t{11}, int64_t{0}}) {
-      for (const double loss : run(name + "2", how, stop)) parts.push_back(loss);
-    }
-    EXPECT_EQ(parts, losses);
-    for (const char* file : {"master_weights.safetensors", "optimizer.safetensors",
-                             how.lora ? "adapter_model.safetensors" : "model.safetensors"}) {
-      EXPECT_FALSE(last(name, file).empty());
-      EXPECT_EQ(last(name, file), last(name + "2", file)) << file;
-    }
+    expect_parts_are_the_whole(name, how, losses);
   }
 }
 

@@ -31,15 +31,6 @@ class Scratch {
   ops::Workspace::Scope scope_;
 };
 
-void copy(const Rows& from, const Rows& to, StreamHandle stream) {
-  HEDDLE_CUDA_CHECK(ops::cuda::launch_add({.extent = to.extent(),
-                                           .first = {nullptr, 0},
-                                           .second = from.view(),
-                                           .y = to.view(),
-                                           .dropout = {}},
-                                          stream));
-}
-
 void add_bias_gradients(Machine& machine, const Extent& extent, RowsView d_y,
                         std::span<const ParameterRange> biases) {
   for (const ParameterRange& range : biases) {
@@ -117,6 +108,15 @@ Rows Run::rows(int64_t count, int64_t width) const {
   return {machine.values.take<BFloat16>(count * width), count, width, nullptr};
 }
 
+void copy(Machine& machine, const Rows& from, const Rows& to) {
+  HEDDLE_CUDA_CHECK(ops::cuda::launch_add({.extent = to.extent(),
+                                           .first = {nullptr, 0},
+                                           .second = from.view(),
+                                           .y = to.view(),
+                                           .dropout = {}},
+                                          machine.stream()));
+}
+
 void linear(const Run& run, const Rows& x, const Linear& weights, ops::Activation activation,
             const Rows* residual, Rows& y) {
   const Rows input = x;
@@ -140,7 +140,7 @@ void linear(const Run& run, const Rows& x, const Linear& weights, ops::Activatio
                                .addend_stride = sum ? sum->stride() : 0,
                                .bias = weights.bias,
                                .relu = relu});
-  if (moves) copy(before, y, run.machine.stream());
+  if (moves) copy(run.machine, before, y);
   if (apart) {
     HEDDLE_CUDA_CHECK(ops::cuda::launch_activate({.extent = y.extent(),
                                                   .x = before.view(),

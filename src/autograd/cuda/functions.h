@@ -47,6 +47,9 @@ struct Linear {
   std::span<const ParameterRange> weights, biases;
 };
 
+/// Off the tape; neither is to lie in the other.
+void copy(Machine& machine, const Rows& from, const Rows& to);
+
 /// y = f(x · Wᵀ + bias) + residual. The activation's rows before it are kept unless it is relu.
 void linear(const Run& run, const Rows& x, const Linear& weights, ops::Activation activation,
             const Rows* residual, Rows& y);

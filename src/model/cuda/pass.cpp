@@ -163,14 +163,9 @@ void Pass::add(const Rows& y, Rows& x, bool drops) {
 void Pass::copy(const Rows& x, Rows& y) {
   if (run_.tape != nullptr) {
     y = x;
-    return;
+  } else {
+    ag::copy(parts_.machine, x, y);
   }
-  HEDDLE_CUDA_CHECK(ops::cuda::launch_add({.extent = x.extent(),
-                                           .first = {nullptr, 0},
-                                           .second = x.view(),
-                                           .y = y.view(),
-                                           .dropout = {}},
-                                          parts_.machine.stream()));
 }
 
 void Pass::gate(const Rows& x, const ops::Next&, Rows& y) {
