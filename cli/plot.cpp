@@ -11,6 +11,7 @@
 #include "heddle/picture/chart.h"
 #include "heddle/picture/raster.h"
 #include "heddle/picture/svg.h"
+#include "heddle/train/run_log.h"
 
 namespace heddle::cli {
 
@@ -29,7 +30,7 @@ struct Run {
   std::vector<io::Value> records;
 };
 
-/// The log of a run, given by its folder or its own path. A last line cut short is left out.
+/// What a run measured, given by its folder or its log. A last line cut short is left out.
 Run read_run(const std::string& path) {
   const std::string file = io::is_directory(path) ? io::join_path(path, "log.jsonl") : path;
   HEDDLE_CHECK(io::exists(file), "plot: found no ", file, "; expected the folder of a run");
@@ -41,7 +42,8 @@ Run read_run(const std::string& path) {
     const size_t end = text.find('\n', begin);
     if (end == text.npos) break;
     const std::string_view line = std::string_view(text).substr(begin, end - begin);
-    run.records.push_back(io::parse_json(line, str(file, ": line ", number)));
+    io::Value record = io::parse_json(line, str(file, ": line ", number));
+    if (train::kind_of(record) != train::LogLine::note) run.records.push_back(std::move(record));
     begin = end + 1;
   }
   HEDDLE_CHECK(!run.records.empty(), "plot: ", file, " has no line yet");

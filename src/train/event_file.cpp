@@ -13,6 +13,7 @@
 #include "heddle/base/error.h"
 #include "heddle/io/atomic_file.h"
 #include "heddle/io/paths.h"
+#include "heddle/train/run_log.h"
 
 namespace heddle::train {
 
@@ -130,11 +131,10 @@ EventFile::~EventFile() { ::close(descriptor_); }
 
 void EventFile::add(const io::Value& record) {
   const io::Value* step = record.find("step");
-  const io::Value* event = record.find("event");
-  const bool evaluation =
-      event != nullptr && event->text() != nullptr && *event->text() == "evaluation";
+  const LogLine kind = kind_of(record);
+  if (kind == LogLine::note) return;
   std::string summary;
-  add_values(record, evaluation ? "eval/" : "train/", summary);
+  add_values(record, kind == LogLine::evaluation ? "eval/" : "train/", summary);
   if (step == nullptr || step->integer() == nullptr || summary.empty()) return;
   write(event_head(*step->integer()) + text_field(kSummary, summary));
 }

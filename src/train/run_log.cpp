@@ -44,6 +44,12 @@ std::string kept_lines(const std::string& text, int64_t last_step) {
 
 }  // namespace
 
+LogLine kind_of(const io::Value& record) {
+  const io::Value* event = record.find("event");
+  if (event == nullptr || event->text() == nullptr) return LogLine::report;
+  return *event->text() == "evaluation" ? LogLine::evaluation : LogLine::note;
+}
+
 RunLog::RunLog(const std::string& path, int64_t last_step) : path_(path) {
   if (io::exists(path)) {
     const std::string text = io::read_text(path, kLongestLog);

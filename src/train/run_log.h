@@ -9,6 +9,11 @@
 
 namespace heddle::train {
 
+/// What a line is: the means since the last report, a validation, or a note of something that
+/// happened (a spike, a skipped step), whose numbers are of one batch and no points of a curve.
+enum class LogLine { report, evaluation, note };
+LogLine kind_of(const io::Value& record);
+
 class RunLog {
  public:
   /// Keeps the lines of steps up to `last_step` (all of them have a number "step").

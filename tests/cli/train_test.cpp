@@ -1,5 +1,6 @@
 // heddle vocab, train and plot, as a user runs them: a toy language of words said backwards.
 #include <chrono>
+#include <fstream>
 
 #include "heddle/io/json.h"
 #include "tests/cli/long_command.h"
@@ -212,6 +213,13 @@ TEST_F(TrainCli, PlotDrawsRuns) {
   for (const char* part : {"<svg", ">eval_bleu</text>", ">loss</text>", "/two</text>"}) {
     EXPECT_NE(svg.find(part), std::string::npos) << part;
   }
+  {
+    std::ofstream log(path("two") + "/log.jsonl", std::ios::app);
+    log << R"({"step":9,"event":"spike","loss":1000000})"
+           "\n";
+  }
+  EXPECT_EQ(run(runs + path("c.svg")).code, 0);
+  EXPECT_EQ(read("c.svg"), svg) << "the loss of one batch is no point of the curve";
   EXPECT_EQ(run(runs + path("c.png") + " --value eval_loss --x tokens --smooth 2").code, 0);
   EXPECT_EQ(read("c.png").substr(1, 3), "PNG");
   expect_refused("plot nowhere", {"nowhere", "folder of a run"});

@@ -150,9 +150,14 @@ TEST_F(EventFileTest, HoldsTheNumbersOfTheLog) {
     metrics.set("eval_bleu", 30);
     evaluation.set("metrics", metrics);
     file.add(evaluation);
+    io::Value spike;
+    spike.set("step", 302);
+    spike.set("event", "spike");
+    spike.set("loss", 9.5);
+    file.add(spike);
   }
   const std::vector<Event> found = events();
-  ASSERT_EQ(found.size(), 3u);
+  ASSERT_EQ(found.size(), 3u);  // the loss of one batch is no point of the curve
   EXPECT_EQ(found[0].version, "brain.Event:2");
   EXPECT_GT(found[0].wall_time, 1.7e9);
   EXPECT_EQ(found[1].step, 300);
