@@ -171,10 +171,9 @@ bool BeamSearch::advance(const Answer& answer) {
 void BeamSearch::prepare_step() {
   previous_.clear();
   banned_.resize(live_.size());
-  const bool bans = options().repetition.no_repeat_ngram > 0 || options().min_length > 0;
   for (size_t row = 0; row < live_.size(); ++row) {
     previous_.push_back(nodes_[static_cast<size_t>(live_[row].last)].token);
-    if (!bans) continue;
+    if (!bans()) continue;
     tokens_of(live_[row], tokens_);
     ban(tokens_, banned_[row]);
   }

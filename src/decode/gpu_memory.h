@@ -20,9 +20,9 @@ int64_t engine_bytes(const model::TransformerConfig& config, const EngineSetting
 
 /// Decoders side by side, and how much each does at once.
 struct GpuShape {
-  int decoders = 3;
-  int rows = 4096;
-  int64_t encode_tokens = 16384;
+  int decoders = 1;
+  int rows = 1;
+  int64_t encode_tokens = 1;
 
   bool operator==(const GpuShape&) const = default;
 };

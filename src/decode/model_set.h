@@ -48,6 +48,7 @@ class ModelSet {
   void add(const model::ModelFiles& files, const std::string& name);
   void finish();
   void fit_rows();
+  EngineSettings engine_settings(const Options& options, int rows, int64_t encode_tokens) const;
   void load_text(const model::ModelFiles& files);
   void load_shortlist(const model::ModelFiles& files);
   bool on_gpu() const { return settings_.device == DeviceType::cuda; }

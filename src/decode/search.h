@@ -61,7 +61,8 @@ class Search {
  protected:
   const Options& options() const { return *request_.options; }
 
-  /// What a row that has written `tokens` may not write next.
+  /// What a row that has written `tokens` may not write next; nothing ever, unless `bans()`.
+  bool bans() const { return options().repetition.no_repeat_ngram > 0 || options().min_length > 0; }
   void ban(std::span<const int32_t> tokens, std::vector<int32_t>& banned) const;
 
   /// Appends the row's weights to an alignment, when alignments are wanted.

@@ -37,7 +37,7 @@ TEST(GpuMemory, SlotsAreTheirKeysAndValues) {
 }
 
 TEST(GpuMemory, TheLargestThatFits) {
-  const GpuShape whole;
+  const GpuShape whole{3, 4096, 16384};
   EXPECT_EQ(fitted(whole, bytes_of(whole), bytes_of), whole);
   std::optional<GpuShape> last = whole;
   for (int64_t room = bytes_of(whole); last; room -= room / 50) {
