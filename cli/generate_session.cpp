@@ -13,14 +13,6 @@ namespace {
 
 constexpr int64_t kUsualContext = 4096;
 
-ops::Precision precision_named(const std::string& name) {
-  if (name == "native") return ops::Precision::native;
-  if (name == "f32") return ops::Precision::f32;
-  if (name == "bf16") return ops::Precision::bf16;
-  HEDDLE_CHECK(name == "int8", "--dtype: found '", name, "'; expected native, f32, bf16 or int8");
-  return ops::Precision::int8;
-}
-
 /// "26 Jul 2024", in English whatever the locale.
 std::string today() {
   constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
@@ -43,7 +35,8 @@ std::string rate_text(int64_t tokens, double seconds) {
 
 GenerateSession::GenerateSession(const SessionSettings& settings)
     : settings_(settings),
-      model_(decode::load_language_model(settings.model, precision_named(settings.precision))),
+      model_(decode::load_language_model(settings.model,
+                                         ops::precision_named(settings.precision, "--dtype"))),
       date_(today()) {
   if (!settings.raw) chat_ = decode::chat_template_for(model_, settings.chat_template);
   HEDDLE_CHECK(chat_ || settings.system.empty(),

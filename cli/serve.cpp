@@ -32,15 +32,6 @@ struct Options {
   int64_t drain_seconds = 30;
 };
 
-ops::Precision precision_of(const std::string& name) {
-  if (name == "native") return ops::Precision::native;
-  if (name == "f32") return ops::Precision::f32;
-  if (name == "bf16") return ops::Precision::bf16;
-  HEDDLE_CHECK(name == "int8", "--precision: found '", name,
-               "'; expected native, f32, bf16 or int8");
-  return ops::Precision::int8;
-}
-
 std::vector<std::string> keys_of(const std::string& path) {
   std::vector<std::string> keys;
   if (path.empty()) return keys;
@@ -101,7 +92,7 @@ serve::ServerSettings settings_of(const Options& options) {
   }
   if (settings.models.empty()) settings.models.push_back({kDefaultDirection, default_model()});
   settings.translator.threads = static_cast<int>(options.threads);
-  settings.translator.precision = precision_of(options.precision);
+  settings.translator.precision = ops::precision_named(options.precision, "--precision");
   settings.translator.rows = static_cast<int>(options.rows);
   settings.translator.encode_tokens = options.encode_tokens;
   settings.translator.max_source_tokens = options.max_source_tokens;
@@ -182,7 +173,7 @@ void add_serve_command(const Command& parent) {
                  "NAME=DIR");
   command.option("--listen", o.listen, "port 0: any that is free", "ADDRESS:PORT");
   command.option("--threads", o.threads, "workers of each model; 0: one a processor");
-  command.option("--precision", o.precision, "native, f32, bf16 or int8", "KIND");
+  command.option("--precision", o.precision, "native, f32, bf16, int8, or f16 on a GPU", "KIND");
   command.option("--rows", o.rows, "sentences a thread decodes at once");
   command.option("--encode-tokens", o.encode_tokens, "most tokens encoded at once; others wait");
   command.option("--max-source-tokens", o.max_source_tokens, "longer sentences are cut");

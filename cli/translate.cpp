@@ -47,15 +47,6 @@ struct Options {
   bool serial_text = false, unfused = false, no_graphs = false;
 };
 
-ops::Precision precision_of(const std::string& name) {
-  if (name == "native") return ops::Precision::native;
-  if (name == "f32") return ops::Precision::f32;
-  if (name == "bf16") return ops::Precision::bf16;
-  HEDDLE_CHECK(name == "int8", "--precision: found '", name,
-               "'; expected native, f32, bf16 or int8");
-  return ops::Precision::int8;
-}
-
 DeviceType device_of(const std::string& name) {
   if (name == "cpu") return DeviceType::cpu;
   HEDDLE_CHECK(name == "cuda", "--device: found '", name, "'; expected cpu or cuda");
@@ -85,7 +76,7 @@ decode::TranslatorSettings settings_of(const Options& options) {
                options.gpu_memory, "; expected GiB, 0 or more");
   settings.gpu_memory = static_cast<int64_t>(options.gpu_memory * (int64_t{1} << 30));
   settings.threads = static_cast<int>(options.threads);
-  settings.precision = precision_of(options.precision);
+  settings.precision = ops::precision_named(options.precision, "--precision");
   settings.shortlist = options.shortlist;
   settings.shortlist_file = options.shortlist_file;
   replace(settings.rows, options.rows);
@@ -296,7 +287,7 @@ void add_run_options(const Command& command, Options& o) {
   command.option("--out", o.out, "translations; with --in, an interrupted run can go on", "FILE");
   command.flag("--restart", o.restart, "do not go on with an interrupted run");
   command.option("--threads", o.threads, "workers; 0: one a processor");
-  command.option("--precision", o.precision, "native, f32, bf16 or int8", "KIND");
+  command.option("--precision", o.precision, "native, f32, bf16, int8, or f16 on a GPU", "KIND");
   command.option("--device", o.device, "cpu or cuda", "KIND");
   command.option("--decoders", o.decoders, "threads that decode, on a GPU; the others do the text");
   command.option("--gpu-memory", o.gpu_memory,

@@ -11,6 +11,8 @@ namespace heddle {
 
 enum class DType : uint8_t { f64, f32, f16, bf16, i64, i32, i8, u8 };
 
+inline DType stored_as(Half half) { return half == Half::bf16 ? DType::bf16 : DType::f16; }
+
 /// Bytes of one element.
 size_t size_of(DType dtype);
 

@@ -7,6 +7,9 @@
 
 namespace heddle {
 
+/// Which of the two 16 bits are.
+enum class Half : uint8_t { bf16, f16 };
+
 /// bfloat16: the upper half of an IEEE float (8 exponent bits, 7 fraction bits).
 struct BFloat16 {
   uint16_t bits = 0;

@@ -21,7 +21,7 @@ int64_t free_gpu_memory();
 /// The weights of one model on a GPU; engines share them, each on a stream of its own.
 class GpuModel {
  public:
-  explicit GpuModel(const model::ModelFiles& files);
+  GpuModel(const model::ModelFiles& files, Half half);  ///< of weights and rows
   ~GpuModel();
   GpuModel(GpuModel&&) noexcept;
   GpuModel& operator=(GpuModel&&) noexcept;

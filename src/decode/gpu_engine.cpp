@@ -83,6 +83,10 @@ void GpuEngine::best(const Step& step, std::span<int32_t> tokens) {
   }
   const Share share(profile_.decoder);
   decoder_.best(input_of(step), tokens);
+  const bool free = step.candidates.empty() && step.banned.empty();
+  HEDDLE_CHECK(!free || std::ranges::all_of(tokens, [](int32_t token) { return token >= 0; }),
+               "translator: found logits that are no numbers; expected a model whose activations "
+               "have room in its precision. Hint: --precision bf16, or --device cpu");
 }
 
 void GpuEngine::top(const Step& step, int k, std::span<Choice> choices) {
@@ -109,8 +113,8 @@ struct GpuModel::State {
   model::cuda::InferenceTransformer transformer;
 };
 
-GpuModel::GpuModel(const model::ModelFiles& files)
-    : state_(new State{model::cuda::InferenceTransformer(files, kGpu)}) {}
+GpuModel::GpuModel(const model::ModelFiles& files, Half half)
+    : state_(new State{model::cuda::InferenceTransformer(files, kGpu, half)}) {}
 GpuModel::~GpuModel() = default;
 GpuModel::GpuModel(GpuModel&&) noexcept = default;
 GpuModel& GpuModel::operator=(GpuModel&&) noexcept = default;

@@ -42,9 +42,10 @@ void check(const TranslatorSettings& settings) {
   HEDDLE_CHECK(settings.decoders >= 1 && settings.decoders <= 64, "translator: ", settings.decoders,
                " decoders; expected 1 … 64");
   HEDDLE_CHECK(settings.precision == model::Precision::native ||
+                   settings.precision == model::Precision::f16 ||
                    settings.precision == model::Precision::bf16,
-               "--precision: found f32 or int8 on a GPU; expected bf16, or native, which is the "
-               "same there. Hint: --device cpu");
+               "--precision: found f32 or int8 on a GPU; expected f16, bf16, or native, which is "
+               "bf16 there. Hint: --device cpu");
 }
 
 }  // namespace
@@ -95,7 +96,8 @@ void ModelSet::add(const model::ModelFiles& files, const std::string& name) {
     parameters_ += parameter.values.elements();
   }
   if (on_gpu()) {
-    gpu_models_.emplace_back(files);
+    const bool f16 = settings_.precision == model::Precision::f16;
+    gpu_models_.emplace_back(files, f16 ? Half::f16 : Half::bf16);
   } else {
     models_.emplace_back(files, settings_.precision);
   }
@@ -129,12 +131,10 @@ void ModelSet::finish() {
 void ModelSet::fit_rows() {
   constexpr double kMostOfFree = 0.8;
   const auto engines = [this](const GpuShape& shape) {
-    settings_.rows = shape.rows;
-    settings_.encode_tokens = shape.encode_tokens;
+    const EngineSettings engine = engine_settings({}, shape.rows, shape.encode_tokens);
     int64_t sum = 0;
     for (const GpuModel& model : gpu_models_) {
-      sum +=
-          shape.decoders * engine_bytes(model.config(), engine_settings({}), shape.encode_tokens);
+      sum += shape.decoders * engine_bytes(model.config(), engine, shape.encode_tokens);
     }
     return sum;
   };
@@ -147,7 +147,8 @@ void ModelSet::fit_rows() {
                " MiB; expected ",
                mib(taken + engines({1, settings_.rows, settings_.encode_tokens})),
                " or more, for this model with its fewest rows");
-  engines(*shape);
+  settings_.rows = shape->rows;
+  settings_.encode_tokens = shape->encode_tokens;
   text_threads_ += threads_ - shape->decoders;
   threads_ = shape->decoders;
   settings_.refill_rows = std::min(settings_.refill_rows, settings_.rows);
@@ -183,10 +184,15 @@ void ModelSet::load_shortlist(const model::ModelFiles& files) {
 }
 
 EngineSettings ModelSet::engine_settings(const Options& options) const {
+  return engine_settings(options, settings_.rows, settings_.encode_tokens);
+}
+
+EngineSettings ModelSet::engine_settings(const Options& options, int rows,
+                                         int64_t encode_tokens) const {
   EngineSettings engine;
-  engine.rows = std::max(settings_.rows, rows_of(options));
-  engine.source_tokens = std::max<int64_t>(
-      {64 * int64_t{engine.rows}, settings_.max_source_tokens, settings_.encode_tokens});
+  engine.rows = std::max(rows, rows_of(options));
+  engine.source_tokens =
+      std::max<int64_t>({64 * int64_t{engine.rows}, settings_.max_source_tokens, encode_tokens});
   const int64_t longest = options.target_limit(settings_.max_source_tokens) * 2;  // with a prefix
   engine.target_tokens = std::max(kLeastTargetTokens, longest * rows_of(options));
   engine.allow_unknown = settings_.allow_unknown;

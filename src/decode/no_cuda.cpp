@@ -14,7 +14,7 @@ void require_gpu() {
 
 int64_t free_gpu_memory() { return 0; }
 
-GpuModel::GpuModel(const model::ModelFiles&) { require_gpu(); }
+GpuModel::GpuModel(const model::ModelFiles&, Half) { require_gpu(); }
 GpuModel::~GpuModel() = default;
 GpuModel::GpuModel(GpuModel&&) noexcept = default;
 GpuModel& GpuModel::operator=(GpuModel&&) noexcept = default;

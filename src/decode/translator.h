@@ -29,8 +29,8 @@ struct TranslatorSettings {
   int threads = 0;  ///< workers; 0: one a processor
   model::Precision precision = model::Precision::native;
 
-  /// On a GPU models are bf16. `decoders` of the threads decode, each on a stream of the GPU with
-  /// rows of its own; the others do the text.
+  /// On a GPU models are bf16, or f16. `decoders` of the threads decode, each on a stream of the
+  /// GPU with rows of its own; the others do the text.
   DeviceType device = DeviceType::cpu;
   int decoders = 3;
 

@@ -57,6 +57,9 @@ void read_row(const Weight& weight, int64_t n, float* to) {
 }
 
 Precision resolved(Precision precision, DType stored) {
+  HEDDLE_CHECK(precision != Precision::f16,
+               "precision: found f16 on the processor; expected native, f32, bf16 or int8. "
+               "Hint: --device cuda");
   if (precision != Precision::native) return precision;
   if (stored == DType::i8) return Precision::int8;
   return stored == DType::f32 ? Precision::f32 : Precision::bf16;
@@ -123,6 +126,16 @@ Tensor int8_values(std::span<const Weight> weights, std::vector<float>& scales) 
 }
 
 }  // namespace
+
+Precision precision_named(std::string_view name, std::string_view option) {
+  if (name == "native") return Precision::native;
+  if (name == "f32") return Precision::f32;
+  if (name == "bf16") return Precision::bf16;
+  if (name == "f16") return Precision::f16;
+  HEDDLE_CHECK(name == "int8", option, ": found '", name,
+               "'; expected native, f32, bf16, int8, or f16 on a GPU");
+  return Precision::int8;
+}
 
 Matrix::Matrix(const Weight& weight, Precision precision, std::string_view instructions)
     : Matrix(stack({&weight, 1}, precision, instructions)) {}

@@ -10,8 +10,12 @@
 
 namespace heddle::ops {
 
-/// How weights are held and multiplied. `native`: as they are stored, 16-bit formats as bf16.
-enum class Precision : uint8_t { native, f32, bf16, int8 };
+/// How weights are held and multiplied. `native`: as they are stored, 16-bit formats as bf16. f16
+/// is for GPUs.
+enum class Precision : uint8_t { native, f32, bf16, f16, int8 };
+
+/// That of `name`; `option` is what the user wrote it behind.
+Precision precision_named(std::string_view name, std::string_view option);
 
 /// A weight as a model file has it.
 struct Weight {

@@ -89,10 +89,11 @@ struct EnginePair {
   ModelEngine host;
   GpuModel::Made gpu;
 
-  explicit EnginePair(const TransformerConfig& config, int rows = 40, bool graphs = true)
+  explicit EnginePair(const TransformerConfig& config, int rows = 40, bool graphs = true,
+                      Half half = Half::bf16)
       : files(model::random_model(config)),
         transformer(files, model::Precision::f32),
-        gpu_model(files),
+        gpu_model(files, half),
         settings{.rows = rows,
                  .source_tokens = rows * int64_t{60},
                  .target_tokens = rows * int64_t{60},

@@ -315,7 +315,7 @@ TEST_F(OpsGpu, ArraysOfParameters) {
       EXPECT_NEAR(sum.read(name)[0], exact, 1e-12 * exact) << name;
       check_launch(launch_first_not_finite(gpu_a.data(), count, first.data(), stream));
       EXPECT_EQ(first.read(name)[0], count) << name;
-      check_launch(launch_convert(gpu_a.data(), count, 0.3f, converted.data(), stream));
+      check_launch(launch_convert(gpu_a.data(), count, 0.3f, converted.data(), Half::bf16, stream));
       check_launch(launch_swap(gpu_a.data(), gpu_b.data(), count, copies.data(), stream));
       cases::expect_same_bits(gpu_a.read(name), b, name + ", swapped a");
       cases::expect_same_bits(gpu_b.read(name), a, name + ", swapped b");

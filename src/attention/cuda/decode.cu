@@ -5,6 +5,7 @@
 // keys (arXiv 2205.14135); the groups are brought together at the end. What a row gives depends on
 // its own range alone.
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 
 #include "heddle/attention/cuda/decode.h"
 #include "heddle/attention/cuda/dot.cuh"
@@ -22,8 +23,10 @@ struct Eight {
   float at[kVector];
 };
 
+/// T: __nv_bfloat162 or __half2.
+template <typename T>
 __device__ Eight to_eight(const uint4& words) {
-  const auto* pairs = reinterpret_cast<const __nv_bfloat162*>(&words);
+  const auto* pairs = reinterpret_cast<const T*>(&words);
   Eight values;
 #pragma unroll
   for (int i = 0; i < kVector / 2; ++i) {
@@ -34,12 +37,18 @@ __device__ Eight to_eight(const uint4& words) {
   return values;
 }
 
+__device__ void round_to(float2 values, __nv_bfloat162& pair) {
+  pair = __float22bfloat162_rn(values);
+}
+__device__ void round_to(float2 values, __half2& pair) { pair = __float22half2_rn(values); }
+
+template <typename T>
 __device__ uint4 to_words(const Eight& values) {
   uint4 words;
-  auto* pairs = reinterpret_cast<__nv_bfloat162*>(&words);
+  auto* pairs = reinterpret_cast<T*>(&words);
 #pragma unroll
   for (int i = 0; i < kVector / 2; ++i) {
-    pairs[i] = __floats2bfloat162_rn(values.at[2 * i], values.at[2 * i + 1]);
+    round_to({values.at[2 * i], values.at[2 * i + 1]}, pairs[i]);
   }
   return words;
 }
@@ -74,9 +83,9 @@ struct Seen {
   }
 };
 
-template <int kLanes>
+template <int kLanes, typename T>
 __device__ float score_of(const Eight& q, const uint4& key) {
-  const Eight k = to_eight(key);
+  const Eight k = to_eight<T>(key);
   float sum = 0;
 #pragma unroll
   for (int i = 0; i < kVector; ++i) sum += q.at[i] * k.at[i];
@@ -85,7 +94,7 @@ __device__ float score_of(const Eight& q, const uint4& key) {
   return sum;
 }
 
-template <int kLanes>
+template <int kLanes, typename T>
 __global__ void __launch_bounds__(32 * kWarps)
     row_decode_kernel(const __grid_constant__ RowDecodeLaunch p) {
   constexpr int kGroups = 32 / kLanes;
@@ -99,7 +108,7 @@ __global__ void __launch_bounds__(32 * kWarps)
   const int64_t first = p.begin[row] * p.token_stride +
                         static_cast<int64_t>(head / (p.heads / p.kv_heads)) * p.head_dim + element;
 
-  Eight q = to_eight(has ? load(p.q + row * p.q_stride + head * p.head_dim + element) : uint4{});
+  Eight q = to_eight<T>(has ? load(p.q + row * p.q_stride + head * p.head_dim + element) : uint4{});
 #pragma unroll
   for (int i = 0; i < kVector; ++i) q.at[i] *= p.scale * 1.44269504f;
   const int kept = head - p.first_head;
@@ -121,7 +130,7 @@ __global__ void __launch_bounds__(32 * kWarps)
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
       const int32_t j = from + u * kGroups + group;
-      const float score = score_of<kLanes>(q, keys[u]);
+      const float score = score_of<kLanes, T>(q, keys[u]);
       scores[u] = j < length ? score : minus_infinity();
       greatest = fmaxf(greatest, scores[u]);
       if (weights != nullptr && lane % kLanes == 0 && j < length) weights[j] = score;
@@ -132,7 +141,7 @@ __global__ void __launch_bounds__(32 * kWarps)
     for (int u = 0; u < kUnroll; ++u) {
       const float weight = exp2f(scores[u] - shift);
       seen.sum += weight;
-      const Eight value = to_eight(values[u]);
+      const Eight value = to_eight<T>(values[u]);
 #pragma unroll
       for (int i = 0; i < kVector; ++i) seen.values.at[i] += weight * value.at[i];
     }
@@ -149,14 +158,16 @@ __global__ void __launch_bounds__(32 * kWarps)
 #pragma unroll
   for (int i = 0; i < kVector; ++i) seen.values.at[i] *= factor;
   *reinterpret_cast<uint4*>(p.out + row * p.out_stride + head * p.head_dim + element) =
-      to_words(seen.values);
+      to_words<T>(seen.values);
 }
 
 template <int kLanes>
 int launch_lanes(const RowDecodeLaunch& p) {
   const int64_t warps = p.rows * p.heads;
   const auto blocks = static_cast<unsigned>((warps + kWarps - 1) / kWarps);
-  row_decode_kernel<kLanes><<<blocks, 32 * kWarps, 0, p.stream>>>(p);
+  const auto kernel = p.half == Half::bf16 ? row_decode_kernel<kLanes, __nv_bfloat162>
+                                           : row_decode_kernel<kLanes, __half2>;
+  kernel<<<blocks, 32 * kWarps, 0, p.stream>>>(p);
   return cudaGetLastError();
 }
 

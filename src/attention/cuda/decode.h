@@ -1,6 +1,6 @@
-// attention/decode.h on a GPU: what the kernel is told. bf16 queries, keys, values and results,
-// scores and softmax in f32. Heads are multiples of 8 wide, up to 256; rows and tokens begin at
-// multiples of 16 bytes.
+// attention/decode.h on a GPU: what the kernel is told. Queries, keys, values and results are all
+// of one of the halves, passed as BFloat16; scores and softmax are f32. Heads are multiples of 8
+// wide, up to 256; rows and tokens begin at multiples of 16 bytes.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@ struct CUstream_st;
 namespace heddle::attention::cuda {
 
 struct RowDecodeLaunch {
+  Half half;
   int64_t rows;
   const BFloat16* q;  // [R, H, E], rows q_stride elements apart
   int64_t q_stride;

@@ -11,8 +11,8 @@ using ops::cuda::RowsView;
 /// [T, heads, width / heads] over rows.
 Tensor heads_of(RowsView view, const Rows& rows, int64_t heads, Device device) {
   const int64_t width = rows.width() / heads;
-  return Tensor::wrap(view.data, {rows.count(), heads, width}, {view.stride, width, 1}, DType::bf16,
-                      device);
+  return Tensor::wrap(view.data, {rows.count(), heads, width}, {view.stride, width, 1},
+                      stored_as(view.half), device);
 }
 
 /// Makes gradients that q, k and v cover together without zeroing them.

@@ -105,7 +105,7 @@ void linear_backward(Tape& tape, Machine& machine, const Rows& input, const Line
 
 Rows Run::rows(int64_t count, int64_t width) const {
   if (tape != nullptr) return tape->rows(count, width);
-  return {machine.values.take<BFloat16>(count * width), count, width, nullptr};
+  return {machine.values.take<BFloat16>(count * width), count, width, nullptr, machine.half()};
 }
 
 void copy(Machine& machine, const Rows& from, const Rows& to) {

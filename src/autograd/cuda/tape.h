@@ -35,20 +35,22 @@ class WorkspaceAllocator : public Allocator {
 class Machine {
  public:
   explicit Machine(int device);
-  Machine(int device, heddle::cuda::StreamHandle stream);  ///< on the caller's stream
+  Machine(int device, heddle::cuda::StreamHandle stream, Half half);  ///< on the caller's stream
 
   heddle::cuda::Context& context() { return context_; }
   heddle::cuda::Context& scratch_context() { return scratch_context_; }  ///< memory: `scratch`
   heddle::cuda::StreamHandle stream() const { return context_.stream(); }
+  Half half() const { return half_; }  ///< of all rows, weights and products
   ops::cuda::Gemm& gemm() { return gemm_; }
 
   ops::Workspace host, values, gradients, scratch;
 
  private:
   template <typename... Stream>
-  Machine(std::in_place_t, int device, Stream... stream);
+  Machine(std::in_place_t, int device, Half half, Stream... stream);
 
   heddle::cuda::Context context_;
+  const Half half_;
   WorkspaceAllocator scratch_memory_;
   heddle::cuda::Context scratch_context_;
   ops::cuda::Gemm gemm_;

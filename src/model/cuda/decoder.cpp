@@ -65,11 +65,11 @@ Limits with_spare_place(Limits limits) {
   return limits;
 }
 
-Limits limits_of(const DecoderSettings& settings) {
+Limits limits_of(const DecoderSettings& settings, Half half) {
   return {.rows = settings.rows,
           .source_tokens = settings.source_tokens,
           .target_tokens = settings.target_tokens,
-          .memory = DType::bf16};
+          .memory = stored_as(half)};
 }
 
 Tensor memory_on_gpu(const Shape& shape, DType dtype, int device) {
@@ -88,14 +88,17 @@ Decoder::Decoder(const InferenceTransformer& model, const DecoderSettings& setti
       settings_(settings),
       capacity_(rounded_rows(std::max(settings.rows, 1))),
       context_(model.device()),
-      encoder_(model.device(), context_.stream()),
-      stepper_(model.device(), context_.stream()),
-      pools_(new DevicePools(model.config(), with_spare_place(limits_of(settings)), context_)),
-      state_(model.config(), limits_of(settings), std::unique_ptr<PoolMemory>(pools_)),
+      encoder_(model.device(), context_.stream(), model.half()),
+      stepper_(model.device(), context_.stream(), model.half()),
+      pools_(new DevicePools(model.config(), with_spare_place(limits_of(settings, model.half())),
+                             context_)),
+      state_(model.config(), limits_of(settings, model.half()),
+             std::unique_ptr<PoolMemory>(pools_)),
       tables_(model.weights(), model.parameters(), context_),
       host_rows_(locked(kStepTables * capacity_)),
       rows_(memory_on_gpu({kStepTables * capacity_}, DType::i32, model.device())),
-      hidden_(memory_on_gpu({capacity_, model.config().width}, DType::bf16, model.device())),
+      hidden_(memory_on_gpu({capacity_, model.config().width}, stored_as(model.half()),
+                            model.device())),
       host_best_(locked(capacity_)),
       chooser_(model, capacity_, bias, context_) {
   tables_.extend(kFirstPositions);
@@ -116,18 +119,13 @@ void Decoder::warm_up() {
   }
 }
 
-void Decoder::encode(std::span<const int32_t> tokens, std::span<const int32_t> offsets,
-                     std::span<const int> slots) {
-  const int64_t sentences = check_offsets("sources", offsets, tokens.size());
-  HEDDLE_CHECK(static_cast<size_t>(sentences) == slots.size(), "model: ", sentences,
-               " sources for ", slots.size(), " slots; expected as many");
-  if (tokens.empty()) return;
-  const TransformerConfig& config = model_.config();
-  std::vector<int32_t> at(tokens.size()), positions(tokens.size());
+/// Where the tokens of the sources go in the pools, and their positions; returns the longest.
+int64_t Decoder::place_sources(std::span<const int32_t> offsets, std::span<const int> slots,
+                               std::span<int32_t> at, std::span<int32_t> positions) const {
   int64_t longest = 0;
   for (size_t s = 0; s < slots.size(); ++s) {
     const int64_t length = offsets[s + 1] - offsets[s];
-    check_length("source", length, config);
+    check_length("source", length, model_.config());
     const TokenPool::Range range = state_.source_range(slots[s]);
     HEDDLE_CHECK(range.length == length, "model: slot ", slots[s], " was admitted with ",
                  range.length, " source tokens; found ", length);
@@ -138,11 +136,22 @@ void Decoder::encode(std::span<const int32_t> tokens, std::span<const int32_t> o
       positions[t] = static_cast<int32_t>(i);
     }
   }
+  return longest;
+}
+
+void Decoder::encode(std::span<const int32_t> tokens, std::span<const int32_t> offsets,
+                     std::span<const int> slots) {
+  const int64_t sentences = check_offsets("sources", offsets, tokens.size());
+  HEDDLE_CHECK(static_cast<size_t>(sentences) == slots.size(), "model: ", sentences,
+               " sources for ", slots.size(), " slots; expected as many");
+  if (tokens.empty()) return;
+  const TransformerConfig& config = model_.config();
+  std::vector<int32_t> at(tokens.size()), positions(tokens.size());
   for (const int32_t token : tokens) {
     HEDDLE_CHECK(token >= -1 && token < config.source_vocabulary, "model: source token ", token,
                  "; expected less than ", config.source_vocabulary);
   }
-  reserve_positions(longest);
+  reserve_positions(place_sources(offsets, slots, at, positions));
 
   sources_copied_.wait();  // those of the last time have left the memory
   sources_.clear();
@@ -226,7 +235,7 @@ void Decoder::queue_layers(int64_t rows, const AlignmentRows* alignments) {
   const StepRows tables(tokens + rows, rows);
   Pass pass({model_.weights(), model_.parameters(), tables_, nullptr, stepper_}, {}, nullptr);
   DeviceSlots memory(state_.pools(), tables.at);
-  Rows hidden(hidden_.data<BFloat16>(), rows, model_.config().width, nullptr);
+  Rows hidden(hidden_at(), rows, model_.config().width, nullptr, model_.half());
   const ops::Workspace::Scope scope(stepper_.values);
   run_decoder(pass,
               {.rows = {.tokens = {tokens, static_cast<size_t>(rows)},
@@ -241,7 +250,7 @@ void Decoder::queue_layers(int64_t rows, const AlignmentRows* alignments) {
 void Decoder::queue_best(int64_t rows) {
   queue_tables(rows);
   queue_layers(rows, nullptr);
-  chooser_.best(hidden_.data<BFloat16>(), rows, {}, stepper_.gemm());
+  chooser_.best(hidden_at(), rows, {}, stepper_.gemm());
   heddle::cuda::copy(chooser_.best_ids().slice(0, 0, rows), host_best_.slice(0, 0, rows),
                      context_.stream());
 }
@@ -304,7 +313,7 @@ void Decoder::best(const StepInput& step, std::span<int32_t> tokens) {
   if (count == 0) return;
   if (step.restriction.given() || step.aligns) {
     run(step);
-    chooser_.best(hidden_.data<BFloat16>(), count, step.restriction, stepper_.gemm());
+    chooser_.best(hidden_at(), count, step.restriction, stepper_.gemm());
     heddle::cuda::copy(chooser_.best_ids().slice(0, 0, count), host_best_.slice(0, 0, count),
                        context_.stream());
   } else {
@@ -327,14 +336,13 @@ void Decoder::best(const StepInput& step, std::span<int32_t> tokens) {
 RankedTokens Decoder::top(const StepInput& step, int k) {
   if (step.slots.empty()) return {};
   run(step);
-  return chooser_.top(hidden_.data<BFloat16>(), std::ssize(step.slots), k, step.restriction,
-                      stepper_.gemm());
+  return chooser_.top(hidden_at(), std::ssize(step.slots), k, step.restriction, stepper_.gemm());
 }
 
 void Decoder::logits(const StepInput& step, std::span<float> values) {
   if (step.slots.empty()) return;
   run(step);
-  chooser_.logits(hidden_.data<BFloat16>(), std::ssize(step.slots), values, stepper_.gemm());
+  chooser_.logits(hidden_at(), std::ssize(step.slots), values, stepper_.gemm());
 }
 
 }  // namespace heddle::model::cuda

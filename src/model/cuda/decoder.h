@@ -1,5 +1,6 @@
 // Sentences that are decoded on a GPU: encodes sources into slots and takes their steps. The same
-// slots and layers as on the processor (decoder_state.h, layers.h); keys and values in bf16.
+// slots and layers as on the processor (decoder_state.h, layers.h); keys and values in bf16 or f16,
+// as the weights.
 //
 // All work is queued on one stream. A step is: one copy of tables to the GPU, the layers, the
 // choice (chooser.h), one copy of tokens back. Steps that ask for the best tokens alone are kept as
@@ -66,6 +67,8 @@ class Decoder {
   void synchronize() const { context_.synchronize(); }
 
  private:
+  int64_t place_sources(std::span<const int32_t> offsets, std::span<const int> slots,
+                        std::span<int32_t> at, std::span<int32_t> positions) const;
   int64_t begin(const StepInput& step);
   void queue_tables(int64_t rows);
   void queue_layers(int64_t rows, const AlignmentRows* alignments);
@@ -74,6 +77,7 @@ class Decoder {
   void fetch_alignments(int64_t heads);
   void warm_up();
   void reserve_positions(int64_t count);
+  BFloat16* hidden_at() const { return static_cast<BFloat16*>(hidden_.raw()); }
 
   const InferenceTransformer& model_;
   DecoderSettings settings_;
@@ -88,7 +92,7 @@ class Decoder {
   heddle::cuda::Event sources_copied_, step_queued_;
 
   Tensor host_rows_, rows_;  // i32 [tables · capacity]: tokens and StepRows; page-locked, GPU
-  Tensor hidden_;            // bf16 [capacity, D]
+  Tensor hidden_;            // halves [capacity, D]
   Tensor host_best_;         // i32 [capacity], page-locked
   Chooser chooser_;
 

@@ -1,7 +1,6 @@
 #include "heddle/model/cuda/inference.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "heddle/base/error.h"
 #include "heddle/model/cuda/model_files.h"
@@ -10,12 +9,12 @@ namespace heddle::model::cuda {
 
 namespace {
 
-ModelFiles files_that_fit(const ModelFiles& files) {
+const ModelFiles& checked(const ModelFiles& files) {
   HEDDLE_CHECK(!files.config.is_language_model(),
                "translating on a GPU: found a language model; expected an encoder–decoder. "
                "Hint: --device cpu");
   check_fits(files.config, "translating", "--device cpu");
-  return single_precision(files);
+  return files;
 }
 
 std::vector<float> output_bias_of(const Weights& weights) {
@@ -26,16 +25,12 @@ std::vector<float> output_bias_of(const Weights& weights) {
 
 }  // namespace
 
-InferenceTransformer::InferenceTransformer(const ModelFiles& files, int device)
-    : InferenceTransformer(files_that_fit(files), device, {}) {}
-
-InferenceTransformer::InferenceTransformer(const ModelFiles& files, int device,
-                                           std::vector<float> output_bias)
+InferenceTransformer::InferenceTransformer(const ModelFiles& files, int device, Half half)
     : context_(device),
-      weights_(files, ops::Precision::f32),
-      parameters_(weights_, files, context_, DeviceParameters::Use::frozen),
-      output_bias_(std::move(output_bias)) {
-  output_bias_ = output_bias_of(weights_);
+      half_(half),
+      weights_(checked(files), ops::Precision::f32, Weights::Matrices::shapes),
+      parameters_(weights_, files, context_, DeviceParameters::Use::frozen, nullptr, half),
+      output_bias_(output_bias_of(weights_)) {
   context_.synchronize();
 }
 

@@ -1,4 +1,5 @@
-// A translation Transformer on a GPU that is not trained: bf16 weights, f32 vectors, read-only.
+// A translation Transformer on a GPU that is not trained: weights in bf16 or f16, f32 vectors,
+// read-only.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +15,12 @@ namespace heddle::model::cuda {
 class InferenceTransformer {
  public:
   /// Throws with a hint where the model does not fit the kernels (model_files.h).
-  InferenceTransformer(const ModelFiles& files, int device);
+  InferenceTransformer(const ModelFiles& files, int device, Half half = Half::bf16);
 
   const TransformerConfig& config() const { return weights_.config; }
   const Weights& weights() const { return weights_; }
   const DeviceParameters& parameters() const { return parameters_; }
+  Half half() const { return half_; }  ///< of weights and rows
   int device() const { return context_.device().index; }
 
   /// Of the output projection [V], on the host; a model without has zeros.
@@ -26,9 +28,8 @@ class InferenceTransformer {
   int64_t bytes() const { return parameters_.bytes(); }  ///< on the GPU
 
  private:
-  InferenceTransformer(const ModelFiles& files, int device, std::vector<float> output_bias);
-
   heddle::cuda::Context context_;
+  Half half_;
   Weights weights_;
   DeviceParameters parameters_;
   std::vector<float> output_bias_;

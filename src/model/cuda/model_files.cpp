@@ -41,13 +41,4 @@ std::vector<Tensor> f32_values(const ModelFiles& files) {
   return values;
 }
 
-ModelFiles single_precision(ModelFiles files) {
-  const std::vector<Tensor> values = f32_values(files);
-  Parameters own;
-  size_t i = 0;
-  for (const ParameterShape& each : parameters_of(files.config)) own.add(each.name, {values[i++]});
-  files.parameters = std::move(own);
-  return files;
-}
-
 }  // namespace heddle::model::cuda

@@ -15,7 +15,4 @@ void check_fits(const TransformerConfig& config, const char* what, const char* h
 /// In the order of parameters_of.
 std::vector<Tensor> f32_values(const ModelFiles& files);
 
-/// The same model with every number in f32.
-ModelFiles single_precision(ModelFiles files);
-
 }  // namespace heddle::model::cuda

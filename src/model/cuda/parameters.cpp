@@ -119,8 +119,10 @@ class DeviceParameters::Placer {
 
 DeviceParameters::DeviceParameters(const Weights& weights, const ModelFiles& files,
                                    heddle::cuda::Context& context, Use use,
-                                   const TrainedParameters* apart)
-    : context_(context) {
+                                   const TrainedParameters* apart, Half half)
+    : context_(context), half_(half) {
+  HEDDLE_CHECK(half == Half::bf16 || (use == Use::frozen && apart == nullptr),
+               "model: parameters in f16 that are trained on a GPU; expected bf16");
   Placer placer(weights);
   layout_ = placer.run();
   if (use == Use::training) {
@@ -158,10 +160,10 @@ void DeviceParameters::load_trained(const ModelFiles& files) {
 void DeviceParameters::load_frozen(const ModelFiles& files, const Placer& placer) {
   Allocator& memory = heddle::cuda::block_allocator(context_.device().index);
   const int64_t vectors = layout_.count - layout_.matrices;
-  frozen_copies_ = Tensor::empty({layout_.count}, DType::bf16, memory);
+  frozen_copies_ = Tensor::empty({layout_.count}, stored_as(half_), memory);
   frozen_vectors_ =
       Tensor::empty({std::max<int64_t>(vectors, TrainedLayout::kAlignment)}, DType::f32, memory);
-  copies_ = frozen_copies_.data<BFloat16>();
+  copies_ = static_cast<BFloat16*>(frozen_copies_.raw());
   const heddle::cuda::StreamHandle stream = context_.stream();
   heddle::cuda::zero(frozen_copies_, stream);
   heddle::cuda::zero(frozen_vectors_, stream);
@@ -177,8 +179,9 @@ void DeviceParameters::load_frozen(const ModelFiles& files, const Placer& placer
     const auto view = [&](void* data, DType type) {
       return Tensor::wrap(data, shape, shape.row_major_strides(), type, context_.device());
     };
-    if (at < layout_.matrices && given.values.dtype() == DType::bf16 && placer.factor(i) == 1) {
-      heddle::cuda::copy(given.values, view(copies_ + at, DType::bf16), stream);
+    if (at < layout_.matrices && given.values.dtype() == stored_as(half_) &&
+        placer.factor(i) == 1) {
+      heddle::cuda::copy(given.values, view(copies_ + at, given.values.dtype()), stream);
       continue;
     }
     if (at < layout_.matrices && !staging.defined()) {
@@ -189,7 +192,7 @@ void DeviceParameters::load_frozen(const ModelFiles& files, const Placer& placer
                          : frozen_vectors_.data<float>() + (at - layout_.matrices);
     heddle::cuda::copy(to_f32(given), view(singles, DType::f32), stream);
     HEDDLE_CUDA_CHECK(ops::cuda::launch_convert(singles, shape.elements(), placer.factor(i),
-                                                copies_ + at, stream));
+                                                copies_ + at, half_, stream));
   }
   context_.synchronize();  // the staging goes back to the driver
 }
@@ -297,8 +300,8 @@ void DeviceParameters::round_copies() {
 
 void DeviceParameters::refresh_others() {
   for (const Other& each : others_) {
-    HEDDLE_CUDA_CHECK(
-        ops::cuda::launch_convert(each.from, each.count, each.factor, each.to, context_.stream()));
+    HEDDLE_CUDA_CHECK(ops::cuda::launch_convert(each.from, each.count, each.factor, each.to, half_,
+                                                context_.stream()));
   }
 }
 

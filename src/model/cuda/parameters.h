@@ -1,6 +1,6 @@
 // All parameters of a model on a GPU. What one projection is made of lies next to each other, so
 // that it is one matrix. Those that are trained have f32 masters, gradients and bf16 copies; of the
-// others, which are frozen, matrices are bf16 alone, and vectors f32 and bf16.
+// others, which are frozen, matrices are bf16 or f16 alone, and vectors f32 and that.
 #pragma once
 
 #include <cstdint>
@@ -25,10 +25,11 @@ class DeviceParameters {
   enum class Use : uint8_t { training, frozen };
 
   /// Places the parameters and takes their values over. `weights` says what belongs together and
-  /// outlives this. Frozen ones that `apart` has, by name, are trained there: they have its values
-  /// and gradients, and products here read copies of its values.
+  /// outlives this; `half` is for frozen ones. Those that `apart` has, by name, are trained there:
+  /// they have its values and gradients, and products here read copies of its values.
   DeviceParameters(const Weights& weights, const ModelFiles& files, heddle::cuda::Context& context,
-                   Use use = Use::training, const TrainedParameters* apart = nullptr);
+                   Use use = Use::training, const TrainedParameters* apart = nullptr,
+                   Half half = Half::bf16);
   DeviceParameters(const DeviceParameters&) = delete;
   DeviceParameters& operator=(const DeviceParameters&) = delete;
 
@@ -83,6 +84,7 @@ class DeviceParameters {
   };
 
   heddle::cuda::Context& context_;
+  const Half half_;  // of the copies
   TrainedLayout layout_;
   std::unique_ptr<TrainedParameters> trained_;
   const TrainedParameters* apart_ = nullptr;

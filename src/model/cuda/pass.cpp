@@ -253,11 +253,13 @@ void Pass::attend(const Rows& q, const KeysOf<Rows>& keys, const Visible& visibl
 void Pass::attend_over_ranges(const Rows& q, const KeysOf<Rows>& keys, const Visible& visible,
                               const AttentionShape& shape, Rows& out,
                               const AlignmentRows* alignments) {
-  HEDDLE_CHECK(run_.tape == nullptr && keys.dtype == DType::bf16,
-               "model: attention over ranges on a GPU; expected bf16 and no tape");
+  HEDDLE_CHECK(
+      run_.tape == nullptr && keys.dtype == stored_as(q.half()),
+      "model: attention over ranges on a GPU; expected keys of the queries' type, no tape");
   const int head = weights().config.alignment_head;
   HEDDLE_CUDA_CHECK(attention::cuda::launch_row_decode(
-      {.rows = q.count(),
+      {.half = q.half(),
+       .rows = q.count(),
        .q = q.row(0),
        .q_stride = q.stride(),
        .keys = static_cast<const BFloat16*>(keys.keys),

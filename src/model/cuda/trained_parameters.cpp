@@ -27,7 +27,8 @@ void TrainedParameters::zero_gradients() { heddle::cuda::zero(gradients_, contex
 
 void TrainedParameters::refresh_copies() {
   if (count() == 0) return;
-  HEDDLE_CUDA_CHECK(ops::cuda::launch_convert(values(), count(), 1, copies(), context_.stream()));
+  HEDDLE_CUDA_CHECK(
+      ops::cuda::launch_convert(values(), count(), 1, copies(), Half::bf16, context_.stream()));
 }
 
 void TrainedParameters::upload(std::span<const Tensor> from, float* array) const {

@@ -33,12 +33,14 @@ struct Slice {
       for (int i = 0; i < count; ++i) to[begin + i] = v[i];
     }
   }
+  template <Half kHalf = Half::bf16>
   __device__ void store(BFloat16* to, const Four& values) const {
     const float* v = values.at;
     if (whole) {
-      *reinterpret_cast<uint2*>(to + begin) = {pack_pair(v[0], v[1]), pack_pair(v[2], v[3])};
+      *reinterpret_cast<uint2*>(to + begin) = {pack_pair<kHalf>(v[0], v[1]),
+                                               pack_pair<kHalf>(v[2], v[3])};
     } else {
-      for (int i = 0; i < count; ++i) to[begin + i].bits = bits_of(v[i]);
+      for (int i = 0; i < count; ++i) to[begin + i].bits = bits_of<kHalf>(v[i]);
     }
   }
 };
@@ -114,6 +116,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+template <Half kHalf>
 __global__ void __launch_bounds__(kThreads)
     convert_kernel(const float* from, int64_t count, bool aligned, float factor, BFloat16* to) {
   const int64_t index = index_of_thread();
@@ -122,7 +125,7 @@ __global__ void __launch_bounds__(kThreads)
   Four x = slice.load(from);
 #pragma unroll
   for (int i = 0; i < 4; ++i) x.at[i] *= factor;
-  slice.store(to, x);
+  slice.store<kHalf>(to, x);
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -174,11 +177,14 @@ int launch_first_not_finite(const float* values, int64_t count, int64_t* first, 
   return cudaGetLastError();
 }
 
-int launch_convert(const float* from, int64_t count, float factor, BFloat16* to, Stream stream) {
+int launch_convert(const float* from, int64_t count, float factor, BFloat16* to, Half half,
+                   Stream stream) {
   if (count == 0) return cudaSuccess;
-  convert_kernel<<<blocks_over(count), kThreads, 0, stream>>>(from, count, is_aligned({from, to}),
-                                                              factor, to);
-  return cudaGetLastError();
+  return with_half(half, [&]<Half kHalf>() -> int {
+    convert_kernel<kHalf><<<blocks_over(count), kThreads, 0, stream>>>(
+        from, count, is_aligned({from, to}), factor, to);
+    return cudaGetLastError();
+  });
 }
 
 int launch_swap(float* a, float* b, int64_t count, BFloat16* copies, Stream stream) {

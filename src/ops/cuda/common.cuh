@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 
 #include "heddle/base/philox.h"
 #include "heddle/ops/cuda/launch.h"
@@ -16,34 +17,62 @@ struct Eight {
   float at[kVector];
 };
 
-__device__ inline Eight unpack(const uint4& words) {
+template <Half kHalf = Half::bf16>
+__device__ float to_float(BFloat16 value) {
+  if constexpr (kHalf == Half::bf16) return __uint_as_float(uint32_t{value.bits} << 16);
+  return __half2float(__ushort_as_half(value.bits));
+}
+
+template <Half kHalf = Half::bf16>
+__device__ uint16_t bits_of(float value) {
+  if constexpr (kHalf == Half::bf16) return __bfloat16_as_ushort(__float2bfloat16_rn(value));
+  return __half_as_ushort(__float2half_rn(value));
+}
+
+template <Half kHalf = Half::bf16>
+__device__ float2 unpack_pair(uint32_t word) {
+  if constexpr (kHalf == Half::bf16) {
+    return {__uint_as_float(word << 16), __uint_as_float(word & 0xffff0000u)};
+  }
+  return __half22float2({__ushort_as_half(static_cast<uint16_t>(word)),
+                         __ushort_as_half(static_cast<uint16_t>(word >> 16))});
+}
+
+template <Half kHalf = Half::bf16>
+__device__ uint32_t pack_pair(float first, float second) {
+  if constexpr (kHalf == Half::bf16) {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
+    return uint32_t{__bfloat16_as_ushort(pair.y)} << 16 | __bfloat16_as_ushort(pair.x);
+  }
+  const __half2 pair = __floats2half2_rn(first, second);
+  return uint32_t{__half_as_ushort(pair.y)} << 16 | __half_as_ushort(pair.x);
+}
+
+template <Half kHalf = Half::bf16>
+__device__ Eight unpack(const uint4& words) {
   const uint32_t pairs[4] = {words.x, words.y, words.z, words.w};
   Eight values;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    values.at[2 * i] = __uint_as_float(pairs[i] << 16);
-    values.at[2 * i + 1] = __uint_as_float(pairs[i] & 0xffff0000u);
+    const float2 pair = unpack_pair<kHalf>(pairs[i]);
+    values.at[2 * i] = pair.x;
+    values.at[2 * i + 1] = pair.y;
   }
   return values;
 }
 
-__device__ inline uint32_t pack_pair(float first, float second) {
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
-  return uint32_t{__bfloat16_as_ushort(pair.y)} << 16 | __bfloat16_as_ushort(pair.x);
-}
-
-__device__ inline uint4 pack(const Eight& values) {
+template <Half kHalf = Half::bf16>
+__device__ uint4 pack(const Eight& values) {
   const float* v = values.at;
-  return {pack_pair(v[0], v[1]), pack_pair(v[2], v[3]), pack_pair(v[4], v[5]),
-          pack_pair(v[6], v[7])};
+  return {pack_pair<kHalf>(v[0], v[1]), pack_pair<kHalf>(v[2], v[3]), pack_pair<kHalf>(v[4], v[5]),
+          pack_pair<kHalf>(v[6], v[7])};
 }
 
-__device__ inline float to_float(BFloat16 value) {
-  return __uint_as_float(uint32_t{value.bits} << 16);
-}
-
-__device__ inline uint16_t bits_of(float value) {
-  return __bfloat16_as_ushort(__float2bfloat16_rn(value));
+/// body.operator()<kHalf>().
+template <typename Body>
+int with_half(Half half, const Body& body) {
+  return half == Half::bf16 ? body.template operator()<Half::bf16>()
+                            : body.template operator()<Half::f16>();
 }
 
 __device__ inline Eight load8(const float* from) {

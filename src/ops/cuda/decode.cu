@@ -14,12 +14,14 @@ __global__ void __launch_bounds__(kThreads) store_rows_kernel(const __grid_const
   vector_at({p.value_pool, p.extent.width}, to) = vector_at(p.values, at);
 }
 
+template <Half kHalf>
 __global__ void __launch_bounds__(kThreads) ssru_step_kernel(const __grid_constant__ SsruStep p) {
   const Place at = place_of_thread();
   const int64_t vectors = p.extent.width / kVector;
   if (!is_inside(at, p.extent.rows, vectors)) return;
-  const Eight x = unpack(vector_at(p.gates, at));
-  const Eight gate = unpack(vector_at(p.gates, {at.row, at.vector + static_cast<int>(vectors)}));
+  const Eight x = unpack<kHalf>(vector_at(p.gates, at));
+  const Eight gate =
+      unpack<kHalf>(vector_at(p.gates, {at.row, at.vector + static_cast<int>(vectors)}));
   float* cells = p.cells + p.at[at.row] * p.extent.width + at.vector * kVector;
   Eight cell = load8(cells), out;
 #pragma unroll
@@ -29,7 +31,7 @@ __global__ void __launch_bounds__(kThreads) ssru_step_kernel(const __grid_consta
     out.at[i] = 0.0f > cell.at[i] ? 0.0f : cell.at[i];
   }
   store8(cells, cell);
-  vector_at(p.out, at) = pack(out);
+  vector_at(p.out, at) = pack<kHalf>(out);
 }
 
 /// A block a copy and pool.
@@ -64,8 +66,10 @@ int launch_store_rows(const StoreRows& store, Stream stream) {
 int launch_ssru_step(const SsruStep& step, Stream stream) {
   if (step.extent.rows == 0) return cudaSuccess;
   const Grid grid = grid_over(step.extent.rows, step.extent.width / kVector);
-  ssru_step_kernel<<<grid.blocks, grid.threads, 0, stream>>>(step);
-  return cudaGetLastError();
+  return with_half(step.out.half, [&]<Half kHalf>() -> int {
+    ssru_step_kernel<kHalf><<<grid.blocks, grid.threads, 0, stream>>>(step);
+    return cudaGetLastError();
+  });
 }
 
 int launch_copy_in_pools(const PoolCopies& copies, Stream stream) {

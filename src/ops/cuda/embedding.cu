@@ -9,6 +9,7 @@ namespace heddle::ops::cuda {
 
 namespace {
 
+template <Half kHalf>
 __global__ void __launch_bounds__(kThreads) embed_kernel(const __grid_constant__ Embed p) {
   const Place at = place_of_thread();
   if (!is_inside(at, p.extent.rows, p.extent.width / kVector)) return;
@@ -16,7 +17,7 @@ __global__ void __launch_bounds__(kThreads) embed_kernel(const __grid_constant__
   Eight y{};
   if (token >= 0) {
     const BFloat16* from = p.table + token * p.extent.width;
-    y = unpack(reinterpret_cast<const uint4*>(from)[at.vector]);
+    y = unpack<kHalf>(reinterpret_cast<const uint4*>(from)[at.vector]);
 #pragma unroll
     for (int i = 0; i < kVector; ++i) y.at[i] *= p.scale;
   }
@@ -27,7 +28,7 @@ __global__ void __launch_bounds__(kThreads) embed_kernel(const __grid_constant__
     for (int i = 0; i < kVector; ++i) y.at[i] += position.at[i];
   }
   drop(p.dropout, at, y);
-  vector_at(p.y, at) = pack(y);
+  vector_at(p.y, at) = pack<kHalf>(y);
 }
 
 constexpr int kLanes = 32, kShares = kThreads / kLanes;  // of a block
@@ -143,8 +144,10 @@ __global__ void __launch_bounds__(kThreads) sum_rows_kernel(const __grid_constan
 int launch_embed(const Embed& embed, Stream stream) {
   if (embed.extent.rows == 0) return cudaSuccess;
   const Grid grid = grid_over(embed.extent.rows, embed.extent.width / kVector);
-  embed_kernel<<<grid.blocks, grid.threads, 0, stream>>>(embed);
-  return cudaGetLastError();
+  return with_half(embed.y.half, [&]<Half kHalf>() -> int {
+    embed_kernel<kHalf><<<grid.blocks, grid.threads, 0, stream>>>(embed);
+    return cudaGetLastError();
+  });
 }
 
 int64_t scatter_rows_scratch(const Extent& extent, const RowGroups& groups) {

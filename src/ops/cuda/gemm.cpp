@@ -75,9 +75,8 @@ constexpr uint32_t kAlignment = 16;              // bytes, of every operand
 /// A matrix [rows, columns] row by row, which is [columns, rows] column by column.
 class Layout {
  public:
-  Layout(bool single, int64_t rows, int64_t columns, int64_t stride) {
-    library().check(library().layout_create(&layout_, single ? CUDA_R_32F : CUDA_R_16BF,
-                                            static_cast<uint64_t>(columns),
+  Layout(cudaDataType type, int64_t rows, int64_t columns, int64_t stride) {
+    library().check(library().layout_create(&layout_, type, static_cast<uint64_t>(columns),
                                             static_cast<uint64_t>(rows), stride),
                     "cublasLtMatrixLayoutCreate");
   }
@@ -90,14 +89,14 @@ class Layout {
   cublasLtMatrixLayout_t layout_ = nullptr;
 };
 
-Layout layout_of(const Factor& factor, int64_t rows, int64_t columns) {
-  return factor.transposed ? Layout(false, columns, rows, factor.stride)
-                           : Layout(false, rows, columns, factor.stride);
+Layout layout_of(const Factor& factor, cudaDataType type, int64_t rows, int64_t columns) {
+  return factor.transposed ? Layout(type, columns, rows, factor.stride)
+                           : Layout(type, rows, columns, factor.stride);
 }
 
 class Description {
  public:
-  explicit Description(const Product& product) {
+  Description(const Product& product, cudaDataType type) {
     const Library& lt = library();
     lt.check(lt.desc_create(&desc_, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
     // Column by column the product reads cᵀ = bᵀ · aᵀ.
@@ -108,7 +107,7 @@ class Description {
       epilogue = product.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
       const void* bias = product.bias;
       set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
-      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, CUDA_R_16BF);
+      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type);
     }
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
   }
@@ -138,8 +137,9 @@ int64_t size_class(int64_t tokens) {
 }  // namespace
 
 struct Gemm::State {
-  explicit State(heddle::cuda::Context& given)
-      : context(given),
+  State(heddle::cuda::Context& given, Half of)
+      : half(of == Half::bf16 ? CUDA_R_16BF : CUDA_R_16F),
+        context(given),
         workspace(Tensor::empty({static_cast<int64_t>(kWorkspace)}, DType::i8, given.memory())) {
     library().check(library().create(&handle), "cublasLtCreate");
   }
@@ -148,6 +148,11 @@ struct Gemm::State {
   const cublasLtMatmulAlgo_t& plan(const Product& product, bool exact);
   cublasStatus_t run(const Product& product, const cublasLtMatmulAlgo_t& algorithm);
 
+  cudaDataType type_of_result(const Product& product) const {
+    return product.single ? CUDA_R_32F : half;
+  }
+
+  const cudaDataType half;
   heddle::cuda::Context& context;
   Tensor workspace;
   cublasLtHandle_t handle = nullptr;
@@ -169,10 +174,11 @@ const cublasLtMatmulAlgo_t& Gemm::State::plan(const Product& product, bool exact
   if (found != plans.end()) return found->second;
 
   const Library& lt = library();
-  const Layout a = layout_of(shape.a, shape.m, shape.k), b = layout_of(shape.b, shape.k, shape.n),
-               c(shape.single, shape.m, shape.n,
+  const Layout a = layout_of(shape.a, half, shape.m, shape.k),
+               b = layout_of(shape.b, half, shape.k, shape.n),
+               c(type_of_result(shape), shape.m, shape.n,
                  shape.addend != nullptr ? shape.addend_stride : shape.c_stride),
-               d(shape.single, shape.m, shape.n, shape.c_stride);
+               d(type_of_result(shape), shape.m, shape.n, shape.c_stride);
   cublasLtMatmulPreference_t preference = nullptr;
   lt.check(lt.preference_create(&preference), "cublasLtMatmulPreferenceCreate");
   const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
@@ -188,28 +194,29 @@ const cublasLtMatmulAlgo_t& Gemm::State::plan(const Product& product, bool exact
   cublasLtMatmulHeuristicResult_t result{};
   int count = 0;
   const cublasStatus_t status =
-      lt.heuristic(handle, Description(shape), b, a, c, d, preference, 1, &result, &count);
+      lt.heuristic(handle, Description(shape, half), b, a, c, d, preference, 1, &result, &count);
   lt.preference_destroy(preference);
   HEDDLE_CHECK(status == CUBLAS_STATUS_SUCCESS && count > 0, "CUDA: cuBLASLt has no product [",
-               product.m, ", ", product.k, "] · [", product.k, ", ", product.n, "] in bf16",
-               status == CUBLAS_STATUS_SUCCESS ? "" : ": ",
+               product.m, ", ", product.k, "] · [", product.k, ", ", product.n, "] in ",
+               half == CUDA_R_16BF ? "bf16" : "f16", status == CUBLAS_STATUS_SUCCESS ? "" : ": ",
                status == CUBLAS_STATUS_SUCCESS ? "" : lt.text(status));
   return plans.emplace(key, result.algo).first->second;
 }
 
 cublasStatus_t Gemm::State::run(const Product& product, const cublasLtMatmulAlgo_t& algorithm) {
   const bool own = product.addend == nullptr;
-  const Layout a = layout_of(product.a, product.m, product.k),
-               b = layout_of(product.b, product.k, product.n),
-               c(product.single, product.m, product.n,
+  const Layout a = layout_of(product.a, half, product.m, product.k),
+               b = layout_of(product.b, half, product.k, product.n),
+               c(type_of_result(product), product.m, product.n,
                  own ? product.c_stride : product.addend_stride),
-               d(product.single, product.m, product.n, product.c_stride);
-  return library().matmul(handle, Description(product), &product.alpha, product.b.data, b,
+               d(type_of_result(product), product.m, product.n, product.c_stride);
+  return library().matmul(handle, Description(product, half), &product.alpha, product.b.data, b,
                           product.a.data, a, &product.beta, own ? product.c : product.addend, c,
                           product.c, d, &algorithm, workspace.raw(), kWorkspace, context.stream());
 }
 
-Gemm::Gemm(heddle::cuda::Context& context) : state_(std::make_unique<State>(context)) {}
+Gemm::Gemm(heddle::cuda::Context& context, Half of)
+    : state_(std::make_unique<State>(context, of)) {}
 Gemm::~Gemm() = default;
 
 void Gemm::multiply(const Product& product) {

@@ -1,4 +1,4 @@
-// Matrix products on a GPU by cuBLASLt: bf16 in, sums in f32, bf16 or f32 out. The library is
+// Matrix products on a GPU by cuBLASLt: halves in, sums in f32, halves or f32 out. The library is
 // loaded when the first Gemm is made, so that whoever only attends does without it.
 #pragma once
 
@@ -24,7 +24,7 @@ struct Product {
   Factor a, b;  ///< [M, K] and [K, N], or transposed [K, M] and [N, K]
   void* c;
   int64_t c_stride;
-  bool single = false;  ///< c is f32, else bf16
+  bool single = false;  ///< c is f32, else halves
   float alpha = 1, beta = 0;
   const void* addend = nullptr;  ///< of c's type; null: c itself
   int64_t addend_stride = 0;
@@ -32,12 +32,12 @@ struct Product {
   bool relu = false;
 };
 
-/// Plans are kept by shape. The same product takes the same plan in every run, so it has the same
-/// bits. Not for use by several threads at once.
+/// Products of one kind of halves. Plans are kept by shape. The same product takes the same plan in
+/// every run, so it has the same bits. Not for use by several threads at once.
 class Gemm {
  public:
   /// Throws, with a hint, when cuBLASLt is not to be found.
-  explicit Gemm(heddle::cuda::Context& context);
+  explicit Gemm(heddle::cuda::Context& context, Half of = Half::bf16);
   ~Gemm();
   Gemm(const Gemm&) = delete;
   Gemm& operator=(const Gemm&) = delete;

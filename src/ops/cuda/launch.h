@@ -1,10 +1,11 @@
 // What the kernels of ops are told: plain structs, the only header that host and GPU code share.
 //
-// Rows are bf16 [rows, width]: width a multiple of 8, rows begin at multiples of 16 bytes (so
-// strides are multiples of 8), and so do tables, weights, biases and scratch of f32. Sums are in
-// f32, in an order that depends on shapes alone: no result changes from run to run. Each launcher
-// queues its kernels on the stream and returns a cudaError_t. `scratch` is memory for one call, of
-// the size its *_scratch function tells.
+// Rows are [rows, width] of bf16, or of IEEE halves where they say so, which all operations take
+// that are not for training alone; either is passed as BFloat16, 16 bits. Width is a multiple of 8,
+// rows begin at multiples of 16 bytes (so strides are multiples of 8), and so do tables, weights,
+// biases and scratch of f32. Sums are in f32, in an order that depends on shapes alone: no result
+// changes from run to run. Each launcher queues its kernels on the stream and returns a
+// cudaError_t. `scratch` is memory for one call, of the size its *_scratch function tells.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +23,7 @@ using Stream = CUstream_st*;
 struct RowsView {
   BFloat16* data;
   int64_t stride;  // elements
+  Half half = Half::bf16;
 };
 
 /// ops::Dropout as kernels take it: the same random numbers (base/philox.h).
@@ -171,7 +173,7 @@ int launch_turn(const Turn& turn, Stream stream);
 struct Embed {
   Extent extent;
   const int32_t* tokens;  // [rows]
-  const BFloat16* table;  // [V, D], without gaps
+  const BFloat16* table;  // [V, D], without gaps, as y
   float scale;
   const float* positions;  // [P, D] or null
   const int32_t* of_row;   // [rows]
@@ -319,8 +321,9 @@ int launch_sum_squares(const float* values, int64_t count, double* scratch, doub
 /// *first = the least i with values[i] not finite, or count.
 int launch_first_not_finite(const float* values, int64_t count, int64_t* first, Stream stream);
 
-/// to[i] = factor · from[i], rounded.
-int launch_convert(const float* from, int64_t count, float factor, BFloat16* to, Stream stream);
+/// to[i] = factor · from[i], rounded to one of the halves.
+int launch_convert(const float* from, int64_t count, float factor, BFloat16* to, Half half,
+                   Stream stream);
 
 /// a ⇄ b; `copies`, unless null, = the new a, rounded.
 int launch_swap(float* a, float* b, int64_t count, BFloat16* copies, Stream stream);

@@ -50,7 +50,7 @@ struct RowShare {
   }
 };
 
-template <int kVectors, int kLanes>
+template <int kVectors, int kLanes, Half kHalf>
 __global__ void __launch_bounds__(kThreads) norm_kernel(const __grid_constant__ NormForward p) {
   __shared__ float shared[kThreads / 32];
   constexpr int kGroups = kThreads / kLanes;
@@ -64,13 +64,13 @@ __global__ void __launch_bounds__(kThreads) norm_kernel(const __grid_constant__ 
   float total = 0, squares = 0;
 #pragma unroll
   for (int i = 0; i < kVectors; ++i) {
-    s[i] = unpack(words[i]);
+    s[i] = unpack<kHalf>(words[i]);
     drop(p.dropout, mine.at(i), s[i]);
-    const Eight residual = unpack(more[i]);
+    const Eight residual = unpack<kHalf>(more[i]);
 #pragma unroll
     for (int j = 0; j < kVector; ++j) s[i].at[j] += residual.at[j];
     total += sum_of(s[i]);
-    if (p.keeps_sum && mine.has(i)) vector_at(p.x, mine.at(i)) = pack(s[i]);
+    if (p.keeps_sum && mine.has(i)) vector_at(p.x, mine.at(i)) = pack<kHalf>(s[i]);
   }
   const auto width = static_cast<float>(p.extent.width);
   const float mean = p.subtracts_mean ? sum_over_row<kLanes>(total, shared) / width : 0.0f;
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kThreads) norm_kernel(const __grid_constant__ 
     for (int j = 0; j < kVector; ++j) {
       y.at[j] = s[i].at[j] * factor * weight.at[j] + bias.at[j];
     }
-    vector_at(p.y, mine.at(i)) = pack(y);
+    vector_at(p.y, mine.at(i)) = pack<kHalf>(y);
   }
   if (mine.lane == 0 && mine.count > 0 && p.factor != nullptr) {
     if (p.mean != nullptr) p.mean[mine.row] = mean;
@@ -265,10 +265,12 @@ bool with_share(int64_t width, const Body& body) {
 int launch_norm(const NormForward& norm, Stream stream) {
   if (norm.extent.rows == 0) return cudaSuccess;
   const unsigned blocks = blocks_for(norm.extent.rows, groups_of(norm.extent));
-  const bool found = with_share(norm.extent.width, [&]<int kVectors, int kLanes>() {
-    norm_kernel<kVectors, kLanes><<<blocks, kThreads, 0, stream>>>(norm);
+  return with_half(norm.x.half, [&]<Half kHalf>() -> int {
+    const bool found = with_share(norm.extent.width, [&]<int kVectors, int kLanes>() {
+      norm_kernel<kVectors, kLanes, kHalf><<<blocks, kThreads, 0, stream>>>(norm);
+    });
+    return found ? cudaGetLastError() : cudaErrorInvalidValue;
   });
-  return found ? cudaGetLastError() : cudaErrorInvalidValue;
 }
 
 bool norm_backward_can_sum(const Extent& extent) { return extent.width <= 4096; }

@@ -1,4 +1,5 @@
-// The activations of a run on a GPU: bf16 [R, width], as views of memory that a workspace owns.
+// The activations of a run on a GPU: [R, width] of 16 bits (launch.h), as views of memory that a
+// workspace owns.
 #pragma once
 
 #include <cstdint>
@@ -22,16 +23,22 @@ struct Gradient {
 class Rows {
  public:
   /// Values that lie elsewhere, without gaps; their gradient grows in `gradient`, unless null.
-  Rows(BFloat16* values, int64_t count, int64_t width, Gradient* gradient)
-      : values_(values), count_(count), width_(width), stride_(width), gradient_(gradient) {}
+  Rows(BFloat16* values, int64_t count, int64_t width, Gradient* gradient, Half half = Half::bf16)
+      : values_(values),
+        count_(count),
+        width_(width),
+        stride_(width),
+        half_(half),
+        gradient_(gradient) {}
 
   int64_t count() const { return count_; }
   int64_t width() const { return width_; }
   int64_t stride() const { return stride_; }
+  Half half() const { return half_; }
   Extent extent() const { return {count_, width_}; }
 
   BFloat16* row(int64_t r) const { return values_ + r * stride_; }
-  RowsView view() const { return {values_, stride_}; }
+  RowsView view() const { return {values_, stride_, half_}; }
 
   /// Null unless a tape made these rows; they are its columns from gradient_column() on.
   Gradient* gradient() const { return gradient_; }
@@ -58,6 +65,7 @@ class Rows {
  private:
   BFloat16* values_;
   int64_t count_, width_, stride_;
+  Half half_;
   Gradient* gradient_;
   int64_t gradient_column_ = 0;
 };

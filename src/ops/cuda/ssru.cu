@@ -13,8 +13,9 @@ struct Two {
   float at[2];
 };
 
-__device__ Two unpack_pair(uint32_t word) {
-  return {{__uint_as_float(word << 16), __uint_as_float(word & 0xffff0000u)}};
+__device__ Two two_of(uint32_t word) {
+  const float2 pair = unpack_pair(word);
+  return {{pair.x, pair.y}};
 }
 
 __device__ uint32_t& pair_at(const RowsView& rows, int64_t row, int64_t column) {
@@ -46,7 +47,7 @@ struct Gates {
 };
 
 __device__ void step(uint32_t x_word, uint32_t forget_word, Two& cell) {
-  const Two x = unpack_pair(x_word), gate = unpack_pair(forget_word);
+  const Two x = two_of(x_word), gate = two_of(forget_word);
 #pragma unroll
   for (int j = 0; j < 2; ++j) {
     const float f = sigmoid(gate.at[j]);
@@ -109,8 +110,8 @@ __global__ void __launch_bounds__(kScanThreads)
 #pragma unroll
     for (int i = kAhead - 1; i >= 0; --i) {
       if (row + i >= track.end) continue;
-      const Two x = unpack_pair(read.x[i]), gate = unpack_pair(read.forget[i]);
-      const Two d = unpack_pair(d_out[i]), previous{{before[i].x, before[i].y}};
+      const Two x = two_of(read.x[i]), gate = two_of(read.forget[i]);
+      const Two d = two_of(d_out[i]), previous{{before[i].x, before[i].y}};
       Two d_x, d_forget;
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
