@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Translates standard input with PyPI `pymarian` 1.12.42 and prints JSON.
 
---model is a folder with vocab.*.spm and lex.*.bin, --npz its weights as floats (`heddle convert` to
+--model is a folder with vocab.*.spm (lex.*.bin for --shortlist) or source.spm, --npz its weights as floats (`heddle convert` to
 Marian's .npz)."""
 import argparse
 import glob
@@ -23,8 +23,7 @@ def main():
     parser.add_argument("--one-by-one", action="store_true")
     options = parser.parse_args()
     lines = sys.stdin.read().split("\n")[:-1]
-    vocab, lex = (glob.glob(options.model + pattern)[0]
-                  for pattern in ("/vocab.*.spm", "/lex.*.bin"))
+    vocab, *_ = glob.glob(options.model + "/vocab.*.spm") + glob.glob(options.model + "/source.spm")
     arguments = [f"-m {options.npz} -v {vocab} {vocab} --beam-size {options.beam} --normalize 1.0",
                  "--mini-batch 64 --maxi-batch 1000 --maxi-batch-sort src --max-length 512",
                  f"--max-length-crop -w 512 --cpu-threads {options.threads}",
@@ -34,7 +33,7 @@ def main():
     if not options.f32:
         arguments.append("--optimize -g packed8")
     if options.shortlist:
-        arguments.append(f"--shortlist {lex} false")
+        arguments.append(f"--shortlist {glob.glob(options.model + '/lex.*.bin')[0]} false")
     translator = Translator(" ".join(arguments))
 
     def translate(texts):
